@@ -39,7 +39,8 @@ def undone(reads: Iterable[str], undo: Undo) -> str | None:
         case Irreversible(why=why, when=when, otherwise=otherwise):
             if otherwise is None or isinstance(otherwise, Keep):
                 return None
-            barred = [f"! {when} || {{ echo {quote(f'cannot be undone: {why}')} >&2; exit 40; }}"] if when else []
+            bar = f"! barred >/dev/null 2>&1 || {{ echo {quote(f'cannot be undone: {why}')} >&2; exit 40; }}"
+            barred = [function("barred", when), bar] if when else []
             kept = [function("unless", otherwise.unless), "kept"] if otherwise.unless else []
             done = [function("done_when", otherwise.until), "already", otherwise.run, f"await {otherwise.within}"]
             return block(reads, [*kept, *barred, *done])

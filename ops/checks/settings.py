@@ -1,0 +1,79 @@
+"""Settings of smoke tests: HTTP, TLS expiry, or a command with a typed expectation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ops.settings import Settings
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
+
+
+class Test(Settings):
+    """What every smoke test has."""
+
+    id: Identifier
+    """Public name; becomes the step's id."""
+    title: str = ""
+    retry: Annotated[int, Field(ge=0, le=3600)] = 30
+    """Seconds to keep trying."""
+    deadline: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds after which it is ended."""
+
+
+class HttpTest(Test):
+    """One HTTP request and what must be true of the answer."""
+
+    kind: Literal["http"] = "http"
+    via: Literal["host", "balancer"] = "host"
+    """``host``: sent on each host to the new release's own container before the switch; ``balancer``: sent from the ops
+    machine to ``url`` after all hosts switched."""
+    service: str = ""
+    """With ``via: host``: which service is asked (it needs a ``port``)."""
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s'\"]+)?$")] = ""
+    """With ``via: balancer``: scheme, host and port. ``path`` is appended."""
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = "GET"
+    path: Annotated[str, Field(pattern=r"^/[^\s'\"]*$")] = "/"
+    headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], str] = {}
+    body: str = ""
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    json_path: dict[str, str | int | bool] = {}
+    """jq paths and the values they must have, e.g. ``.database: up``. ``$VERSION`` as a value means the version that is
+    deployed."""
+    matches: str = ""
+    """Regular expression (jq's, Oniguruma) that the body must match."""
+    max_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
+    """Latency limit in milliseconds."""
+    ca: str = ""
+    """File with the certificate authority for https, relative to the repository; empty: the system's."""
+
+
+class TlsTest(Test):
+    """The certificate at ``address`` is valid for at least ``days`` more days."""
+
+    kind: Literal["tls"] = "tls"
+    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")]
+    name: str = ""
+    """Server name to ask for; empty: the address's."""
+    days: Annotated[int, Field(ge=0, le=3650)] = 14
+    ca: str = ""
+
+
+class CommandTest(Test):
+    """A command and its typed expectation: exactly one of ``equals``, ``matches``, ``json_filter``, ``at_least``,
+    ``at_most``; none: exit status 0."""
+
+    kind: Literal["command"] = "command"
+    via: Literal["host", "ops"] = "host"
+    run: str
+    """Shell text; it must only read."""
+    equals: str | None = None
+    matches: str | None = None
+    json_filter: str | None = None
+    at_least: int | None = None
+    at_most: int | None = None
+
+
+SmokeTest = Annotated[HttpTest | TlsTest | CommandTest, Field(discriminator="kind")]
