@@ -12,10 +12,10 @@ from ops.plan.model import Back, Change, Check, Irreversible, Keep, Manual, Repe
 def forward(step: Step) -> str:
     """The block that does (or checks) the step."""
     match step.act:
-        case Change(run=run, done_when=Repeat()):
-            body = [run]
-        case Change(run=run, done_when=str(done), within=within):
-            body = [function("done_when", done), "already", run, f"await {within}"]
+        case Change(run=run, done_when=done, within=within):
+            body = (
+                [run] if isinstance(done, Repeat) else [function("done_when", done), "already", run, f"await {within}"]
+            )
         case Check(run=run, expect=expect, retry=retry):
             body = [function("holds", judged(run, expect)), f"retry {retry}"]
         case Manual(probe=probe):
