@@ -51,10 +51,12 @@ class Spec:
     volumes: tuple[tuple[str, str], ...] = ()
     """(volume name or absolute path, path inside)"""
     options: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+    """Host-config keys of the engine's API for which the SDK has no argument."""
 
     def hash(self, image_id: str) -> str:
         """Identity of the container's make."""
-        data = [image_id, self.command, self.aliases, self.environment, self.ports, self.volumes, self.options]
+        data = [image_id, self.command, self.aliases, self.environment, self.ports, self.volumes, self.options, self.raw]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -140,6 +142,7 @@ def _create(client: DockerClient, lab: Lab, spec: Spec, identity: str) -> Contai
     host_config = client.api.create_host_config(
         binds=binds, port_bindings={inside: ("127.0.0.1", outside) for inside, outside in spec.ports}, **spec.options
     )
+    host_config.update(spec.raw)
     endpoint = client.api.create_endpoint_config(aliases=[spec.part, *spec.aliases], ipv4_address=lab.ip(spec.part))
     made = client.api.create_container(
         image=spec.image,

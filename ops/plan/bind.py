@@ -50,7 +50,7 @@ class Finding:
     remedy: str = ""
 
 
-class Refused(Exception):  # noqa: N818 - it is the field's word
+class Refused(Exception):
     """The plan can't be bound to these facts; nothing was changed. ``findings`` lists every reason."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:

@@ -55,7 +55,8 @@ def parse(raw: bytes, cls: type[T], *, what: str = "plan") -> T:
         data = json.loads(raw)
     except ValueError as error:
         raise Unreadable(f"{what} is truncated or corrupted: {error}") from error
-    return from_data(data, cls, what)
+    found: T = from_data(data, cls, what)
+    return found
 
 
 def from_data(data: Any, hint: Any, path: str = "plan") -> Any:
