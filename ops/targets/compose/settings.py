@@ -56,5 +56,8 @@ class Compose(Settings):
     """The application's own compose file, relative to the repository. It is read, never changed."""
     services: Annotated[dict[Word, Service], Field(min_length=1)]
     """The services of that file that make up a release. The others (databases, …) are never touched."""
+    networks: tuple[Word, ...] = ()
+    """Existing Docker networks that a release joins besides its own, e.g. the one on which the databases of the same
+    file run (``PROJECT_default``)."""
     log_max: Annotated[str, Field(pattern=r"^[0-9]+[km]$")] = "10m"
     """Size at which a container's log file is rotated (three are kept)."""
