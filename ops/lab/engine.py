@@ -33,7 +33,9 @@ def connect() -> DockerClient:
         client = docker.from_env(timeout=120)
         client.ping()
     except docker.errors.DockerException as error:
-        raise LabError(f"no Docker engine answers on this machine ({error}); run script/setup, which installs and starts one") from error
+        raise LabError(
+            f"no Docker engine answers on this machine ({error}); run script/setup, which installs and starts one"
+        ) from error
     return client
 
 
@@ -56,7 +58,16 @@ class Spec:
 
     def hash(self, image_id: str) -> str:
         """Identity of the container's make."""
-        data = [image_id, self.command, self.aliases, self.environment, self.ports, self.volumes, self.options, self.raw]
+        data = [
+            image_id,
+            self.command,
+            self.aliases,
+            self.environment,
+            self.ports,
+            self.volumes,
+            self.options,
+            self.raw,
+        ]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -74,7 +85,9 @@ def ensure_network(client: DockerClient, lab: Lab) -> None:
     try:
         client.networks.create(lab.network, driver="bridge", ipam=pool, labels={LABEL: lab.name})
     except docker.errors.APIError as error:
-        raise LabError(f"network {lab.network} with subnet {lab.subnet} can't be made: {error.explanation}; another lab name has another subnet") from error
+        raise LabError(
+            f"network {lab.network} with subnet {lab.subnet} can't be made: {error.explanation}; another lab name has another subnet"
+        ) from error
 
 
 def find(client: DockerClient, lab: Lab, part: str) -> Container | None:
@@ -138,6 +151,11 @@ def discard(container: Container) -> None:
 
 
 def _create(client: DockerClient, lab: Lab, spec: Spec, identity: str) -> Container:
+    for source, _ in spec.volumes:
+        if not source.startswith("/"):
+            client.volumes.create(
+                source, labels={LABEL: lab.name}
+            )  # there already: nothing happens; by name alone it would get no label
     binds = [f"{source}:{target}" for source, target in spec.volumes]
     host_config = client.api.create_host_config(
         binds=binds, port_bindings={inside: ("127.0.0.1", outside) for inside, outside in spec.ports}, **spec.options
@@ -176,5 +194,7 @@ def run(container: Container, script: str, *, environment: dict[str, str] | None
     text = output.decode(errors="replace").strip()
     if code != 0:
         tail = "\n".join(text.splitlines()[-12:])
-        raise LabError(f"in {container.name}: exit status {code}{f' (no end within {timeout} s)' if code == 124 else ''} of: {script.strip()[:200]}\n{tail}")
+        raise LabError(
+            f"in {container.name}: exit status {code}{f' (no end within {timeout} s)' if code == 124 else ''} of: {script.strip()[:200]}\n{tail}"
+        )
     return text

@@ -91,7 +91,13 @@ def build(client: DockerClient, name: str, context: Context, report: Report) -> 
         report(f"image {name}: building")
         lines: list[str] = []
         answer = client.api.build(
-            fileobj=context.tar(), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, buildargs=dict(context.arguments)
+            fileobj=context.tar(),
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            buildargs=dict(context.arguments),
         )
         for event in answer:
             if "error" in event:

@@ -104,7 +104,9 @@ def lab_from_environment(root: Path, app_hosts: int | None = None) -> Lab:
     """
     name = os.environ.get(VARIABLE) or DEFAULT
     if not _NAME.fullmatch(name):
-        raise LabError(f"{VARIABLE}={name!r} is no name for a lab: use a letter, then at most 11 letters or digits (a-z, 0-9)")
+        raise LabError(
+            f"{VARIABLE}={name!r} is no name for a lab: use a letter, then at most 11 letters or digits (a-z, 0-9)"
+        )
     remembered = root / ".lab" / name / "app-hosts"
     size = app_hosts if app_hosts is not None else int(remembered.read_text()) if remembered.exists() else 2
     if not 1 <= size <= MAX_APP_HOSTS:

@@ -1,0 +1,1 @@
+"""The shop: the demo application that Opsbook deploys. One program, a role per service."""

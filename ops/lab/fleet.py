@@ -1,0 +1,126 @@
+"""The whole lab: up from nothing or from any half-dead state, and down."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ops.lab import balancer, credentials, data, engine, hosts, images, registry, shop
+from ops.lab.images import Report
+from ops.lab.names import LABEL, Lab
+from ops.lab.registry import Push
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_PARTS = {"host": "", "registry": "", "haproxy": "infra/haproxy:3.0", "postgres": data.POSTGRES, "redis": data.REDIS}
+"""Image folders, and their names in the registry if they go there."""
+
+
+def up(lab: Lab, report: Report) -> None:
+    """Bring the lab up: build what is missing, make what is not there, mend what is broken; says one line per part.
+
+    Raises:
+        LabError: a part can't be brought up. What is up stays; `up` may be repeated.
+    """
+    began = time.monotonic()
+    client = engine.connect()
+    lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (lab.state / "app-hosts").write_text(f"{lab.app_hosts}\n")
+    credentials.ensure_ssh_key(lab)
+    credentials.ensure_certificates(lab)
+    data.write_urls(lab)
+    engine.ensure_network(client, lab)
+    remove_surplus(client, lab, report)
+    base = images.base(client, report)
+    _parallel(lab, base, report)
+    hosts.write_known_hosts(client, lab)
+    report(
+        f"lab {lab.name} is up after {time.monotonic() - began:.1f} s: http://127.0.0.1:{lab.ports.http}/ in front of {', '.join(lab.hosts[:-1])}"
+    )
+
+
+def _parallel(lab: Lab, base: str, report: Report) -> None:
+    """Images, registry, hosts, pushes and services at once, each as soon as what it needs is there."""
+
+    def say(part: str, did: str) -> None:
+        report(f"{part}: {did or 'in place'}")
+
+    def build(part: str) -> str:
+        return images.build(
+            engine.connect(), f"opsbook-lab-{part}", images.folder_context(images.FOLDER / part, BASE=base), report
+        )
+
+    def start_registry() -> None:
+        image = built["registry"].result()
+        say("registry", registry.ensure(engine.connect(), lab, image))
+
+    def boot(host: str) -> None:
+        image = built["host"].result()
+        say(host, hosts.boot(engine.connect(), lab, host, image))
+
+    def push_infrastructure() -> None:
+        wanted = [Push(local=built[part].result(), name=name) for part, name in _PARTS.items() if name]
+        ready.result()
+        say("infrastructure images", _pushed(registry.push(engine.connect(), lab, wanted)))
+
+    def push_shop() -> None:
+        wanted = shop.build(engine.connect(), lab, base, report)
+        infrastructure.result()
+        say(f"shop images {wanted[0].name} … {wanted[-1].name}", _pushed(registry.push(engine.connect(), lab, wanted)))
+
+    def serve_data() -> None:
+        booted[data.HOST].result()
+        infrastructure.result()
+        say("PostgreSQL and Redis", data.ensure(engine.connect(), lab))
+
+    def balance() -> None:
+        image = built["haproxy"].result()
+        say("load balancer", balancer.ensure(engine.connect(), lab, image))
+
+    # One thread each, also for those that wait for others: never fewer threads than jobs, or they wait for ever.
+    pool = ThreadPoolExecutor(max_workers=len(_PARTS) + len(lab.hosts) + 6)
+    try:
+        built = {part: pool.submit(build, part) for part in _PARTS}
+        ready = pool.submit(start_registry)
+        booted = {host: pool.submit(boot, host) for host in lab.hosts}
+        infrastructure = pool.submit(push_infrastructure)
+        rest = [pool.submit(work) for work in (push_shop, serve_data, balance)]
+        everything: list[Future[str] | Future[None]] = [*built.values(), ready, *booted.values(), infrastructure, *rest]
+        for job in everything:
+            job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pushed(count: int) -> str:
+    return f"{count} pushed" if count else ""
+
+
+def remove_surplus(client: DockerClient, lab: Lab, report: Report) -> None:
+    """Remove containers of this lab that its size does not want any more; their volumes stay until `down --volumes`."""
+    wanted = {lab.container(part) for part in (*lab.hosts, "registry", "balancer")}
+    for container in client.containers.list(all=True, filters={"label": f"{LABEL}={lab.name}"}):
+        if container.name not in wanted:
+            engine.discard(container)
+            report(f"{container.name}: removed, the lab has {lab.app_hosts} application hosts now")
+
+
+def down(lab: Lab, report: Report, *, volumes: bool = False) -> None:
+    """Remove the lab's containers and network; with `volumes` also its data, keys and passwords. Images stay."""
+    client = engine.connect()
+    chosen = {"label": f"{LABEL}={lab.name}"}
+    for container in client.containers.list(all=True, filters=chosen):
+        engine.discard(container)
+        report(f"{container.name}: removed")
+    for network in client.networks.list(filters=chosen):
+        network.remove()
+        report(f"network {network.name}: removed")
+    if not volumes:
+        return
+    for volume in client.volumes.list(filters=chosen):
+        volume.remove()
+    shutil.rmtree(lab.state, ignore_errors=True)
+    report("volumes, keys and passwords: removed")
