@@ -1,0 +1,157 @@
+"""From a plan to today's bound plan: ask every machine once, then bind."""
+
+from __future__ import annotations
+
+import os
+import secrets as entropy
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ops.engine.events import Observer, Probed
+from ops.engine.fleet import Links
+from ops.engine.frames import FrameError
+from ops.engine.parallel import each
+from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
+from ops.engine.transport.errors import TransportError
+from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
+from ops.plan.facts import Answer, Facts, value_key
+from ops.plan.identity import identity
+from ops.plan.model import OPS, Plan, Secret
+
+OUTPUT_LIMIT = 8 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A bound plan with what it was bound from."""
+
+    bound: Bound
+    ask: Ask
+    facts: Facts
+    run: str
+
+    @property
+    def digest(self) -> str:
+        """The identity that is shown, approved and compared."""
+        return identity(self.bound)
+
+
+def prepare(
+    plan: Plan,
+    ask: Ask,
+    links: Links,
+    secrets: Mapping[str, bytes],
+    run: str,
+    tell: Observer,
+    redact: Callable[[str], str] = str,
+) -> Prepared:
+    """Probes all machines of the plan and binds it. Changes nothing.
+
+    Raises Refused with every finding: bad answers, unreachable machines, failed checks, values that differ.
+    """
+    asked = replace(ask, hosts=())
+    plan = narrowed(plan, ask.hosts)
+    known = known_values(plan, asked, run)
+    found, unreachable = _ops(plan, known, links, secrets, tell)
+    told = names(found, [v.name for v in plan.vars if v.at == OPS])
+    hosts = [m for m in plan.hosts if m != OPS]
+    results = each(hosts, lambda h: _timed(h, inquiry(plan, h), {**known[h], **told}, links, tell))
+    collected: dict[str, Mapping[str, Answer]] = {OPS: found} if found else {}
+    for host, result in results.items():
+        if isinstance(result, TransportError | ProbeFailed):
+            unreachable[host] = f"{result.cause}. {result.remedy}"
+        elif isinstance(result, Exception):
+            raise _as_refusal(host, result) from result
+        else:
+            collected[host] = result
+    facts = Facts(answers=redacted(collected, redact), unreachable=unreachable)
+    return Prepared(bound=_bound(plan, asked, facts, run), ask=asked, facts=facts, run=run)
+
+
+def redacted(found: Mapping[str, Mapping[str, Answer]], redact: Callable[[str], str]) -> dict[str, dict[str, Answer]]:
+    """The answers with what they printed redacted. Values stay exact: they are no secrets by definition."""
+    return {
+        machine: {
+            key: answer if key.startswith("value:") and answer.holds else replace(answer, output=redact(answer.output))
+            for key, answer in own.items()
+        }
+        for machine, own in found.items()
+    }
+
+
+def _ops(
+    plan: Plan, known: Mapping[str, Mapping[str, str]], links: Links, secrets: Mapping[str, bytes], tell: Observer
+) -> tuple[dict[str, Answer], dict[str, str]]:
+    """The ops machine first: its values feed the hosts. Its texts may read secrets, for as long as the probe lasts."""
+    asked = inquiry(plan, OPS)
+    if asked.empty:
+        return {}, {}
+    readable = {v.name for v in plan.vars if isinstance(v.source, Secret)}
+    with _files({n: data for n, data in secrets.items() if n in readable}) as paths:
+        try:
+            found = _timed(OPS, asked, {**known[OPS], **paths}, links, tell)
+        except (TransportError, ProbeFailed) as error:
+            return {}, {OPS: f"{error.cause}. {error.remedy}"}
+        except FrameError as error:
+            raise _as_refusal(OPS, error) from error
+    return found, {}
+
+
+def _bound(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
+    try:
+        return bind(plan, ask, facts, run)
+    except Refused as refused:
+        # A value that could not be found out fails whatever reads it: the reason must not drown in its consequences.
+        lost = {v.name for v in plan.vars for own in facts.answers.values() if _failed(own.get(value_key(v)))}
+        kept = tuple(f for f in refused.findings if not any(f"{name} is not set" in f.output for name in lost))
+        raise Refused(kept or refused.findings) from None
+
+
+def _failed(answer: Answer | None) -> bool:
+    return answer is not None and not answer.holds
+
+
+def _timed(host: str, asked: Inquiry, env: Mapping[str, str], links: Links, tell: Observer) -> dict[str, Answer]:
+    began = time.monotonic()
+    try:
+        found = ask_machine(host, asked, env, links)
+    except (TransportError, ProbeFailed) as error:
+        tell(Probed(host=host, seconds=time.monotonic() - began, problem=error.cause))
+        raise
+    tell(Probed(host=host, seconds=time.monotonic() - began))
+    return found
+
+
+def ask_machine(host: str, asked: Inquiry, env: Mapping[str, str], links: Links) -> dict[str, Answer]:
+    """One exec on one machine. Raises TransportError, ProbeFailed, FrameError (a value that cannot be carried)."""
+    nonce = entropy.token_hex(8)
+    text = script(asked, env, nonce)
+    done = links.counted(host).run(COMMAND, text, timeout=asked.deadline, limit=OUTPUT_LIMIT)
+    return answers(host, done.stdout, nonce, done.stderr)
+
+
+def _as_refusal(host: str, error: Exception) -> Exception:
+    if isinstance(error, FrameError):
+        return Refused((Finding(host=host, address="", message=str(error), remedy="change it in the inventory"),))
+    return error
+
+
+@contextmanager
+def _files(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
+    """Secrets as 0600 files on tmpfs where there is one, gone at the end."""
+    if not contents:
+        yield {}
+        return
+    base = next((d for d in (f"/run/user/{os.getuid()}", "/dev/shm") if os.access(d, os.W_OK)), None)
+    with tempfile.TemporaryDirectory(prefix="opsbook-probe-", dir=base) as folder:
+        paths: dict[str, str] = {}
+        for name, data in contents.items():
+            path = Path(folder, name)
+            path.touch(mode=0o600, exist_ok=False)
+            path.write_bytes(data)
+            paths[name] = str(path)
+        yield paths

@@ -1,0 +1,143 @@
+"""The runs kept on the ops machine: one folder each, under ``<ops state>/runs/<run>/``.
+
+``journal.jsonl`` is the journal, ``plan.json`` the bound plan in its stored form, ``output/`` the redacted tail of each
+attempt's output. Whether a run was abandoned is computed, never stored: who dies cannot write it down.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from ops.records.journal import Entry, JournalDamaged, Reading, read
+
+State = Literal["finished", "running", "abandoned", "interrupted", "unreadable"]
+
+
+def new_run() -> str:
+    """A run id: the time for people, some random bits against twins. Good as a file name and in a container's."""
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
+
+
+def now() -> int:
+    """The wall clock in UTC milliseconds: for people only, nothing is decided by it."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Where one run's records lie."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        """The run id."""
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        """The journal."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        """The bound plan's stored form."""
+        return self.path / "plan.json"
+
+    def output(self, host: str, address: str, direction: str, attempt: int) -> Path:
+        """The redacted tail of one attempt's output."""
+        return self.path / "output" / host / f"{address}.{direction}.{attempt}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run as its journal tells it."""
+
+    folder: Folder
+    state: State
+    procedure: str = ""
+    environment: str = ""
+    owner: str = ""
+    purpose: str = ""
+    began: int = 0
+    """UTC milliseconds."""
+    ended: int = 0
+    exit: int | None = None
+    direction: str = "forward"
+    problem: str = ""
+    """Why it is unreadable."""
+
+
+def folder(ops_state: Path, run: str) -> Folder:
+    """The folder of a run."""
+    return Folder(path=ops_state / "runs" / run)
+
+
+def process() -> dict[str, str | int]:
+    """What tells later whether the process that leads a run still lives: pid, its start time, and the boot."""
+    return {"pid": os.getpid(), "started": _started(os.getpid()), "boot": _boot()}
+
+
+def runs(ops_state: Path) -> Iterator[Run]:
+    """All runs that left a journal, newest first. Damaged ones are told as such, not hidden."""
+    base = ops_state / "runs"
+    paths = sorted((p for p in base.glob("*/journal.jsonl")), reverse=True) if base.is_dir() else []
+    for path in paths:
+        where = Folder(path=path.parent)
+        try:
+            yield summary(where, read(path))
+        except JournalDamaged as error:
+            yield Run(folder=where, state="unreadable", problem=str(error))
+
+
+def summary(where: Folder, reading: Reading) -> Run:
+    """What a journal says about its run as a whole. Raises JournalDamaged when it does not even say what was begun."""
+    leads = [e for e in reading.entries if e.kind == "run"]
+    if not leads:
+        raise JournalDamaged(where.journal, "it does not say what was begun", "Nothing was done; remove the folder")
+    head, last = leads[0], leads[-1]
+    ends = [e for e in reading.entries if e.kind == "end"]
+    turns = [e for e in reading.entries if e.kind == "direction"]
+    # A resumed run has a later lead: an end before that is not the end.
+    end = ends[-1] if ends and reading.entries.index(ends[-1]) > reading.entries.index(last) else None
+    return Run(
+        folder=where,
+        state=_state(last, end),
+        procedure=head.text("procedure"),
+        environment=head.text("environment"),
+        owner=head.text("owner"),
+        purpose=head.text("purpose"),
+        began=head.at,
+        ended=end.at if end else 0,
+        exit=end.number("exit") if end else None,
+        direction=turns[-1].text("direction") if turns else "forward",
+    )
+
+
+def _state(lead: Entry, end: Entry | None) -> State:
+    if end is not None:
+        return "interrupted" if end.number("exit") == 130 else "finished"
+    pid = lead.number("pid")
+    alive = lead.text("boot") == _boot() and bool(lead.text("started")) and _started(pid) == lead.text("started")
+    return "running" if alive else "abandoned"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _started(pid: int) -> str:
+    """A process's start in clock ticks since boot; empty when there is no such process. Pids are used again."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
