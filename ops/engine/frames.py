@@ -1,7 +1,7 @@
 """The language of the host runner: orders as bytes for its stdin, lines of its stdout as events.
 
-`runner.sh` documents both directions. Values travel as shell-quoted exports, names are plain words, and whatever could be
-taken for something else is refused here, before a host hears of it.
+`runner.sh` documents both directions. Values travel as shell-quoted exports, names are plain words, and whatever could
+be taken for something else is refused here, before a host hears of it.
 """
 
 from __future__ import annotations

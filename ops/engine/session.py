@@ -1,7 +1,7 @@
 """One session with a host's runner: orders in, results out, heard by one reader thread.
 
-A step runs detached on the host, at most once per (address, direction, attempt): asking again attaches to it or tells how
-it ended. The connection may break at any time; what ran goes on, and its end is kept on the host.
+A step runs detached on the host, at most once per (address, direction, attempt): asking again attaches to it or tells
+how it ended. The connection may break at any time; what ran goes on, and its end is kept on the host.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class StepResult:
     """How an order ended.
 
     Attributes:
-        outcome: `exited` (see code), `timeout` and `cancelled` (stopped by us), `unknown` (it began, nobody knows how it
-            ended), `neverstarted`, `absent` (only asked), `nolease` and `nospace` (refused): with the last four nothing ran.
+        outcome: `exited` (see code), `timeout` and `cancelled` (stopped by us), `unknown` (it began, nobody knows how
+            it ended); and where nothing ran: `neverstarted`, `absent` (only asked), `nolease` and `nospace` (refused).
         code: exit code; None unless exited.
         output: the last 64 KiB of what came over in this call.
         size: bytes of output in all, counting those that were dropped or came over earlier.
