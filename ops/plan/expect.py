@@ -68,7 +68,7 @@ def judged(run: str, expect: Expect) -> str:
             judge = f'test "$out" -{op} {bound}'
         case _:
             assert_never(expect)
-    return f"out=$({run}) && printf '%s\\n' \"$out\" && {judge}"
+    return f"out=$({run}) && printf '%s\\n' \"$out\" &&\n  {judge}"
 
 
 def said(expect: Expect) -> str:

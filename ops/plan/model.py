@@ -258,7 +258,7 @@ class Stage:
     """Steps that each wave of hosts takes in order. The engine waits for a wave before it begins the next.
 
     ``needed_by``: ids of the stages this one serves and falls with. ``fleet``: hosts stay whatever ``--hosts`` says.
-    ``forward_only``: a failure in or after a switch of this stage is finished, not undone (rollback's roll).
+    ``advisory``: it comes after the outcome is recorded; a failure only warns and undoes nothing.
     """
 
     id: str
@@ -268,6 +268,7 @@ class Stage:
     when: When | None = None
     needed_by: tuple[str, ...] = ()
     fleet: bool = False
+    advisory: bool = False
 
     def __post_init__(self) -> None:
         hosts = [h for w in self.waves for h in w]

@@ -45,7 +45,7 @@ defaults
 
 
 def live(release: str, services: Mapping[str, Service]) -> str:
-    """``live.cfg`` of a release: its routes, its servers, and its name for whoever asks. ``release`` may be a placeholder."""
+    """``live.cfg`` of a release (or of a placeholder): its routes, its servers, and its name for whoever asks."""
     routed = {name: s for name, s in services.items() if s.route and s.port}
     rules = sorted(
         ((path, name, s.route) for name, s in routed.items() if s.route for path in s.route.paths),
@@ -56,11 +56,8 @@ def live(release: str, services: Mapping[str, Service]) -> str:
         condition = _condition(path, route)
         lines.append(f"  use_backend {name} if {condition}" if condition else f"  default_backend {name}")
     for name, service in routed.items():
-        lines += [
-            f"backend {name}",
-            f"  server live {name}-{release}:{service.port} check inter 2s fall 3 rise 1"
-            " resolvers docker init-addr libc,none",
-        ]
+        check = "check inter 2s fall 3 rise 1 resolvers docker init-addr libc,none"
+        lines += [f"backend {name}", f"  server live {name}-{release}:{service.port} {check}"]
     return "\n".join(lines) + "\n"
 
 

@@ -163,16 +163,11 @@ def _service(
     mounts = [f"{shape.app_dir}/secrets/{s}:/run/secrets/{s}:ro" for s in shape.secret_files.get(name, ())]
     if mounts:
         made["volumes"] = [*made.get("volumes", []), *mounts]
-        environment = made.get("environment") or {}
-        if isinstance(environment, list):
-            environment = dict(str(e).split("=", 1) if "=" in str(e) else (str(e), None) for e in environment)
+        environment = _mapping(made.get("environment"))
         named = {f"{s}_FILE": f"/run/secrets/{s}" for s in shape.secret_files[name]}
         made["environment"] = {**environment, **named}
-    labels = made.get("labels") or {}
-    if isinstance(labels, list):
-        labels = dict(str(e).split("=", 1) if "=" in str(e) else (str(e), "") for e in labels)
     made["labels"] = {
-        **labels,
+        **_mapping(made.get("labels")),
         "org.opsbook.app": shape.slug,
         "org.opsbook.release": "__RELEASE__",
         "org.opsbook.role": "server" if server else "worker",
@@ -185,6 +180,13 @@ def _service(
     elif not server:
         made["profiles"] = ["workers"]
     return made
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """``environment`` and ``labels`` may be lists of ``NAME=value``."""
+    if isinstance(value, list | tuple):
+        return {str(e).partition("=")[0]: str(e).partition("=")[2] if "=" in str(e) else None for e in value}
+    return dict(value or {})
 
 
 def _depends(value: Any, compose: Compose) -> dict[str, Any]:

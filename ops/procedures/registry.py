@@ -1,0 +1,48 @@
+"""The procedures there are: ours, and those that users add in their own repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.inventory.model import Inventory
+from ops.plan.model import Plan
+
+Build = Callable[[Inventory, Mapping[str, Any]], Plan]
+"""(inventory, the parsed compose file) -> Plan: pure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Procedure:
+    """A procedure by name. ``page``: whether `runbook.render` makes a page of it."""
+
+    name: str
+    title: str
+    build: Build
+    page: bool = True
+
+
+def ours() -> tuple[Procedure, ...]:
+    """Opsbook's own procedures."""
+    from ops.procedures.deploy import deploy
+    from ops.procedures.restart import restart
+    from ops.procedures.rollback import rollback
+    from ops.procedures.smoke_test import smoke_test
+
+    return (
+        Procedure(name="deploy", title="Deploy a version", build=deploy),
+        Procedure(name="rollback", title="Roll back to the previous good release", build=rollback),
+        Procedure(name="smoke-test", title="Smoke test what is live", build=smoke_test),
+        Procedure(name="restart", title="Restart the live release", build=restart),
+    )
+
+
+def procedures(users: Iterable[Procedure] = ()) -> Mapping[str, Procedure]:
+    """Every procedure by name. A user's own may not take the name of one of ours."""
+    found = {p.name: p for p in ours()}
+    for p in users:
+        if p.name in found:
+            raise ValueError(f"the procedure {p.name!r} exists already: give yours another name")
+        found[p.name] = p
+    return found

@@ -1,0 +1,147 @@
+"""Rollback: the previous good release is started from its own directory, with the current secrets. Needs no registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ops.inventory.hooks import with_hooks
+from ops.inventory.model import Inventory
+from ops.plan.model import Asked, Computed, Holds, Lease, Plan, Stage, Var
+from ops.procedures import preflight, stages, values
+from ops.procedures.facets import facets, moves, waves
+from ops.targets.compose import migrations, release
+
+TARGET = (
+    'if [ -n "$TO" ]; then echo "$TO"; else\n'
+    '  { ls -1t "$APP/.opsbook/good" | grep -vxF "$CURRENT" || true; } | sed -n 1p\n'
+    "fi"
+)
+
+
+def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
+    """The plan. ``document`` is the user's compose file, parsed. Raises Underivable."""
+    f, m = facets(inventory, document), moves(inventory)
+    hosts = inventory.app_hosts
+    settings = inventory.migrations
+    down: tuple[Var, ...] = ()
+    if m and settings:
+        down = (
+            values.recorded("HEAD", '.migration.head // ""', "the newest migration of the release to return to"),
+            values.head_before(settings.host, m),
+            values.recorded("FLOOR", '.floor // ""', "the last incompatible migration below the release"),
+            values.recorded(
+                "FLOOR_NOW", '.floor // ""', "the last incompatible migration below the live release", release="CURRENT"
+            ),
+        )
+    roll = Stage(
+        id="roll",
+        title="Roll over the hosts",
+        steps=stages.roll_steps(inventory, f),
+        waves=waves(hosts, 0, inventory.deploy.batch),
+    )
+    record = Stage(
+        id="record",
+        title="Record what was fled from",
+        steps=(release.mark(f, "good"), release.mark(f, "bad", "CURRENT")),
+        waves=(hosts,),
+        needed_by=("roll",),
+    )
+    plan = Plan(
+        procedure="rollback",
+        title="Roll back to the previous good release",
+        app=inventory.app,
+        environment=inventory.environment,
+        state=inventory.state,
+        vars=(
+            *values.common(inventory, "rollback"),
+            Var(
+                name="TO",
+                source=Asked(
+                    prompt="Release to return to (empty: the previous good one)",
+                    pattern=values.RELEASE_PATTERN,
+                    default="",
+                ),
+                note="the release that was asked for",
+            ),
+            Var(
+                name="MIGRATE_DOWN",
+                source=Asked(prompt="Take the migrations back too (yes or no)", pattern="yes|no", default="no"),
+                note="whether the schema goes back too",
+            ),
+            values.current(inventory),
+            values.previous(),
+            Var(
+                name="RELEASE",
+                source=Computed(text=TARGET, shared=True),
+                note="the newest good release that is not live",
+            ),
+            values.recorded("VERSION", ".version", "the version of the release to return to"),
+            Var(
+                name="BEFORE",
+                source=Computed(
+                    text='{ ls -1t "$APP/.opsbook/good" | grep -vxF -e "$CURRENT" -e "$RELEASE" || true; } | sed -n 1p'
+                ),
+                note="where `previous` will point",
+            ),
+            *down,
+        ),
+        stages=(
+            *preflight.rollback(inventory),
+            *_before(inventory, m, f),
+            roll,
+            *_after(inventory, m),
+            *stages.verify(inventory),
+            record,
+        ),
+        lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
+        forward_after="roll.switch",
+    )
+    return with_hooks(plan, inventory.hooks, "rollback")
+
+
+def _before(inventory: Inventory, m: migrations.Moves | None, f: release.Facets) -> tuple[Stage, ...]:
+    """Incompatible but reversible: the app is down while the schema goes back, before the old release starts."""
+    if m is None or inventory.migrations is None:
+        return ()
+    when = Holds(
+        probe='test "$MIGRATE_DOWN" = yes && test "$FLOOR" != "$FLOOR_NOW"',
+        say="the schema goes back too and the live release's migration is incompatible",
+    )
+    return (
+        Stage(
+            id="halt",
+            title="Planned downtime",
+            steps=(migrations.halt(inventory.slug, f.grace),),
+            waves=(inventory.app_hosts,),
+            when=when,
+            needed_by=("migrate-first",),
+        ),
+        Stage(
+            id="migrate-first",
+            title="Migrate down",
+            steps=(migrations.back(m),),
+            waves=((inventory.migrations.host,),),
+            when=when,
+            fleet=True,
+        ),
+    )
+
+
+def _after(inventory: Inventory, m: migrations.Moves | None) -> tuple[Stage, ...]:
+    """Compatible: the schema goes back once nobody uses the newer one any more."""
+    if m is None or inventory.migrations is None:
+        return ()
+    return (
+        Stage(
+            id="migrate-last",
+            title="Migrate down",
+            steps=(migrations.back(m),),
+            waves=((inventory.migrations.host,),),
+            when=Holds(
+                probe='test "$MIGRATE_DOWN" = yes && test "$FLOOR" = "$FLOOR_NOW"',
+                say="the schema goes back too",
+            ),
+            fleet=True,
+        ),
+    )

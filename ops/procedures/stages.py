@@ -1,0 +1,96 @@
+"""Stage builders that procedures share and concatenate."""
+
+from __future__ import annotations
+
+from ops.checks import steps as checks
+from ops.inventory.model import Inventory
+from ops.plan.model import OPS, Back, Change, Keep, Stage, Step
+from ops.proxies import steps as proxies
+from ops.targets.compose import release
+from ops.targets.compose.release import Facets
+
+
+def host_tests(inventory: Inventory) -> tuple[Step, ...]:
+    """The smoke tests that run on each host, before its switch."""
+    services = inventory.target.services
+    found = []
+    for test in inventory.smoke_tests:
+        if checks.on_host(test):
+            service = getattr(test, "service", "")
+            port = services[service].port if service in services else 0
+            found.append(checks.step(test, inventory.slug, port or 0))
+    return tuple(found)
+
+
+def fleet_tests(inventory: Inventory) -> tuple[Step, ...]:
+    """The smoke tests that run at ops, through the balancer."""
+    return tuple(checks.step(t, inventory.slug) for t in inventory.smoke_tests if not checks.on_host(t))
+
+
+def setup(inventory: Inventory, f: Facets) -> Stage:
+    """What a release needs on a host before it."""
+    steps = proxies.setup(
+        inventory.proxy, inventory.slug, inventory.deploy.drain.max, release.login(f), release.password(f)
+    )
+    return Stage(id="setup", title="Make what a release needs", steps=steps, waves=(inventory.app_hosts,))
+
+
+def fetch(inventory: Inventory, f: Facets) -> Stage:
+    """Images, release directory and secrets, on all hosts at once."""
+    steps = (release.pull(f), release.write(f), release.secrets(f))
+    return Stage(
+        id="fetch",
+        title="Fetch and write the release",
+        steps=tuple(s for s in steps if s),
+        waves=(inventory.app_hosts,),
+        needed_by=("roll",),
+    )
+
+
+def roll_steps(inventory: Inventory, f: Facets) -> tuple[Step, ...]:
+    """One host from the old release to the new one."""
+    drain = inventory.deploy.drain.max
+    switch = proxies.switch(inventory.proxy, inventory.slug, drain)
+    has_workers = any(s.port is None or s.singleton for s in inventory.target.services.values())
+    steps: list[Step | None] = [release.start(f), *host_tests(inventory), switch]
+    steps += [release.handover(f) if has_workers else None, release.link(f), release.stop_old(f)]
+    return tuple(s for s in steps if s)
+
+
+def verify(inventory: Inventory, *, needed_by: tuple[str, ...] = ("roll",)) -> tuple[Stage, ...]:
+    """The smoke tests through the balancer; nothing when there are none."""
+    steps = fleet_tests(inventory)
+    if not steps:
+        return ()
+    title = "Smoke test through the balancer"
+    return (Stage(id="verify", title=title, steps=steps, waves=((OPS,),), needed_by=needed_by, fleet=True),)
+
+
+def out_and_in(inventory: Inventory) -> tuple[Step, Step] | None:
+    """(out, in): takes a host out of the balancer's traffic and back; None without a balancer."""
+    b = inventory.balancer
+    if b is None:
+        return None
+    out = Step(
+        id="out",
+        title="Take the host out of traffic",
+        why="the balancer sends its requests to the others meanwhile",
+        act=Change(
+            run=b.out,
+            done_when=f"{{ ! {{ {b.probe}; }}; }} && {{ {b.drained}; }}",
+            undo=Back(run=b.into, until=b.probe, within=30),
+            within=inventory.deploy.drain.max + 10,
+        ),
+        reads=("HOST",),
+        timeout=inventory.deploy.drain.max + 30,
+        at=b.at,
+    )
+    back = Step(
+        id="in",
+        title="Take the host back into traffic",
+        why="it serves again",
+        act=Change(run=b.into, done_when=b.probe, undo=Keep(why="a host in traffic is what we want"), within=30),
+        reads=("HOST",),
+        at=b.at,
+    )
+    return out, back
