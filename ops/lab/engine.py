@@ -118,19 +118,27 @@ def ensure_container(client: DockerClient, lab: Lab, spec: Spec) -> tuple[Contai
             found = _create(client, lab, spec, wanted)
             found.start()
             return found, done
-        did = []
-        if found.status == "paused":
-            found.unpause()
-            did.append("unpaused")
-        if not found.attrs["NetworkSettings"]["Networks"].get(lab.network):
-            rejoin(client, lab, found, spec.part, spec.aliases)
-            did.append("connected")
-        if found.status in ("exited", "created"):
-            found.start()
-            did.append("started")
+        did = revive(client, lab, found, spec.part, spec.aliases)
     except docker.errors.APIError as error:
         raise LabError(_explain(lab, spec, str(error.explanation or error))) from error
     return found, ", ".join(did)
+
+
+def revive(
+    client: DockerClient, lab: Lab, container: Container, part: str, aliases: tuple[str, ...] = ()
+) -> list[str]:
+    """Unpause, connect and start a container as needed; returns what was done."""
+    did = []
+    if container.status == "paused":
+        container.unpause()
+        did.append("unpaused")
+    if not container.attrs["NetworkSettings"]["Networks"].get(lab.network):
+        rejoin(client, lab, container, part, aliases)
+        did.append("connected")
+    if container.status in ("exited", "created"):
+        container.start()
+        did.append("started")
+    return did
 
 
 def rejoin(client: DockerClient, lab: Lab, container: Container, part: str, aliases: tuple[str, ...]) -> None:

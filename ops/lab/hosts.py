@@ -43,13 +43,13 @@ def spec(lab: Lab, host: str, image: str, cgroup_version: str) -> engine.Spec:
         "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec"},
     }
     volumes = [
-        (lab.volume(host, "docker"), "/var/lib/docker"),
-        (lab.volume(host, "srv"), "/srv"),
+        (lab.volume(host, "disk"), "/var/lib/lab-disk"),
         (lab.volume(host, "hostkeys"), "/var/lib/hostkeys"),
     ]
     environment = [("container", "docker")]
     if cgroup_version == "1":
         options["cap_add"] = _CAPABILITIES
+        options["device_cgroup_rules"] = ["b 7:* rmw", "c 10:237 rmw"]  # loop devices, for the host's disk
         volumes.append(("/sys/fs/cgroup", "/sys/fs/cgroup"))
         environment.append(
             ("SYSTEMD_PROC_CMDLINE", "systemd.legacy_systemd_cgroup_controller SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
@@ -76,7 +76,7 @@ def boot(client: DockerClient, lab: Lab, host: str, image: str) -> str:
     """
     version = str(client.info().get("CgroupVersion", "1"))
     container, did = engine.ensure_container(client, lab, spec(lab, host, image, version))
-    _wait_for_systemd(container)
+    wait_for_systemd(container)
     done = engine.run(
         container, _CONFIGURE, environment={"KEY": _public_key(lab), "CA": (lab.state / "ca.pem").read_text().strip()}
     )
@@ -88,7 +88,12 @@ def _public_key(lab: Lab) -> str:
     return (lab.state / "id_ed25519.pub").read_text().strip()
 
 
-def _wait_for_systemd(container: Container) -> None:
+def wait_for_systemd(container: Container) -> None:
+    """Wait until a host is booted.
+
+    Raises:
+        LabError: it is not within `BOOT_SECONDS`; the message holds what systemd still waits for.
+    """
     end = time.monotonic() + BOOT_SECONDS
     state = ""
     while time.monotonic() < end:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke import Collection, Context, Exit, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
 
 if TYPE_CHECKING:
     from ops.lab.names import Lab
@@ -87,4 +90,25 @@ def status(_: Context, json: bool = False) -> None:
     _run(work)
 
 
-ns = Collection("lab", up, down, status)
+@task(
+    positional=["name"],
+    help={
+        "name": "which fault; `list` lists them, `clear` undoes all",
+        "host": "on which host, for the faults of hosts",
+    },
+)
+def fault(_: Context, name: str, host: str = "") -> None:
+    """Break a part of the lab on purpose: `inv lab.fault reboot --host app1`; `list` lists, `clear` mends."""
+    # `list` and `clear` are words, not flags: Invoke has no optional positional argument, and --list is its own.
+    from ops.lab import faults
+
+    lab = _lab()
+    if name == "list":
+        print(faults.table())
+    elif name == "clear":
+        _run(lambda: faults.clear(lab, _reporter(False)))
+    else:
+        _run(lambda: faults.inject(lab, name, host, _reporter(False)))
+
+
+ns = Collection("lab", up, down, status, fault)
