@@ -93,7 +93,8 @@ def _tls(test: TlsTest) -> Step:
     name = test.name or test.address.rsplit(":", 1)[0]
     ca = f" -CAfile {shlex.quote(test.ca)}" if test.ca else ""
     run = (
-        f"openssl s_client -connect {test.address} -servername {name} -verify_return_error{ca} </dev/null 2>/dev/null |\n"
+        f"openssl s_client -connect {test.address} -servername {name}"
+        f" -verify_return_error{ca} </dev/null 2>/dev/null |\n"
         f"  openssl x509 -noout -enddate -checkend {test.days * 86_400}"
     )
     return Step(

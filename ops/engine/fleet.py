@@ -15,11 +15,12 @@ from ops.engine.transport.errors import TransportError, Unreachable
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """One machine, as a plan names it. ``state``: its state directory, absolute. ``transport`` makes a connection to
-    it that is not open yet; it is called again after a loss."""
+    it that is not open yet; it is called again after a loss. ``options``: the host runner's (see runner.sh)."""
 
     name: str
     state: str
     transport: Callable[[], Transport]
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -256,6 +256,8 @@ def _computed(plan: Plan, facts: Facts, values: dict[str, dict[str, str]]) -> li
             remedy = "look at `inv status`; make the hosts agree, or name the value"
             message = f"{var.name} ({var.note or 'a value'}) differs: {told}"
             problems.append(Finding(host=min(seen), address="", message=message, remedy=remedy))
+        if var.source.shared and seen and OPS in values:
+            values[OPS][var.name] = min(seen.values())
         if var.at == OPS and OPS in seen:
             # what the ops machine found out, every host's steps may read
             for own in values.values():

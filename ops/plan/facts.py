@@ -12,6 +12,7 @@ from ops.plan.model import (
     Computed,
     Holds,
     Plan,
+    Secret,
     Stage,
     Step,
     Var,
@@ -82,7 +83,29 @@ def reading(plan: Plan, var: Var) -> frozenset[str]:
         texts = [c.probe for c in (stage.when, step.when) if isinstance(c, Holds)]
         if names & set(step.reads) or any(f"${n}" in t for n in names for t in texts):
             found |= {place(step, h) for h in stage.hosts} | {h for h in stage.hosts if stage.when or step.when}
+    if OPS in found and isinstance(var.source, Computed) and var.source.shared:
+        # the ops machine can't find it out: it takes what the hosts agree on
+        found |= {h for stage in plan.stages for h in stage.hosts}
     return frozenset(found - {OPS})
+
+
+def secrets_at(plan: Plan, machine: str) -> tuple[str, ...]:
+    """Names of the secrets that ``machine`` needs: its steps read them, or (at ops) a Computed text does."""
+    found = []
+    for var in plan.vars:
+        if not isinstance(var.source, Secret):
+            continue
+        computed = machine == OPS and any(
+            f"${var.name}" in v.source.text for v in plan.vars if v.at == OPS and isinstance(v.source, Computed)
+        )
+        read = any(
+            var.name in step.reads and place(step, host) == machine
+            for stage, step in plan.steps()
+            for host in stage.hosts
+        )
+        if computed or read:
+            found.append(var.name)
+    return tuple(found)
 
 
 def value_key(var: Var) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ops.inventory.model import Inventory
 from ops.proxies import haproxy
 from ops.proxies.settings import Haproxy
-from ops.targets.compose.derive import Shape, derive
+from ops.targets.compose.derive import Shape, derive, volumes_of
 from ops.targets.compose.migrations import Moves
 from ops.targets.compose.release import Facets
 
@@ -41,6 +41,7 @@ def facets(inventory: Inventory, document: Mapping[str, Any]) -> Facets:
         username=inventory.registry.username,
         services=tuple(compose.services),
         compose_text=derive(document, compose, shape),
+        volumes=volumes_of(document, compose),
         live_text=haproxy.live("__RELEASE__", compose.services) if routed else "",
         settings=settings,
         computed=tuple(n for n, v in variables.items() if v.kind == "setting" and v.value is None),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.model import Asked, Change, Computed, Keep, Lease, Plan, Repeat, Stage, Step, Var
+from ops.plan.model import Asked, Change, Check, Computed, Keep, Lease, Plan, Repeat, Stage, Step, Var
 from ops.procedures import stages, values
 from ops.procedures.facets import facets
 from ops.procedures.preflight import look
@@ -75,7 +75,7 @@ def _recreate(f: Facets) -> Step:
         why="a new process with the current secrets, from the same release",
         act=Change(
             run=(
-                '[ "$SERVICE" = all ] && set -- || set -- "$SERVICE"\n'
+                'if [ "$SERVICE" = all ]; then set --; else set -- "$SERVICE"; fi\n'
                 f'{COMPOSE} {EVERYTHING} up -d --force-recreate --no-deps --pull never "$@"'
             ),
             done_when=Repeat(why="a restarted service can be restarted again"),
@@ -88,8 +88,6 @@ def _recreate(f: Facets) -> Step:
 
 
 def _healthy(f: Facets) -> Step:
-    from ops.plan.model import Check
-
     return Step(
         id="healthy",
         title="Every container is healthy again",

@@ -14,7 +14,7 @@ from ops.targets.compose import migrations, release
 
 TARGET = (
     'if [ -n "$TO" ]; then echo "$TO"; else\n'
-    '  { ls -1t "$APP/.opsbook/good" | grep -vxF "$CURRENT" || true; } | sed -n 1p\n'
+    '  ls -1t "$APP/.opsbook/good" | awk \'$0 != ENVIRON["CURRENT"]\' | sed -n 1p\n'
     "fi"
 )
 
@@ -80,7 +80,10 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             Var(
                 name="BEFORE",
                 source=Computed(
-                    text='{ ls -1t "$APP/.opsbook/good" | grep -vxF -e "$CURRENT" -e "$RELEASE" || true; } | sed -n 1p'
+                    text=(
+                        'ls -1t "$APP/.opsbook/good" |\n'
+                        '  awk \'$0 != ENVIRON["CURRENT"] && $0 != ENVIRON["RELEASE"]\' | sed -n 1p'
+                    )
                 ),
                 note="where `previous` will point",
             ),

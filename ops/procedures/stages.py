@@ -29,10 +29,15 @@ def fleet_tests(inventory: Inventory) -> tuple[Step, ...]:
 
 def setup(inventory: Inventory, f: Facets) -> Stage:
     """What a release needs on a host before it."""
-    steps = proxies.setup(
-        inventory.proxy, inventory.slug, inventory.deploy.drain.max, release.login(f), release.password(f)
+    drain = inventory.deploy.drain.max
+    steps = proxies.setup(inventory.proxy, inventory.slug, drain, release.login(f), release.password(f))
+    volumes = release.volumes(f.volumes)
+    return Stage(
+        id="setup",
+        title="Make what a release needs",
+        steps=(*steps, *((volumes,) if volumes else ())),
+        waves=(inventory.app_hosts,),
     )
-    return Stage(id="setup", title="Make what a release needs", steps=steps, waves=(inventory.app_hosts,))
 
 
 def fetch(inventory: Inventory, f: Facets) -> Stage:

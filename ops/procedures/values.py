@@ -104,7 +104,7 @@ def built(inventory: Inventory, f: Facets) -> tuple[Var, ...]:
     said = f.compose_text + f.live_text + repr(sorted((k, sorted(v.items())) for k, v in f.settings.items()))
     shape = hashlib.sha256(said.encode()).hexdigest()[:16]
     parts = " ".join(f'"${n}"' for n in (*dict.fromkeys(f.images), *f.computed))
-    slug = "$(tr 'A-Z' 'a-z' <<<\"$VERSION\" | sed 's/[^a-z0-9.]/-/g; s/^[-.]*//' | cut -c1-24)"
+    slug = "$(tr '[:upper:]' '[:lower:]' <<<\"$VERSION\" | sed 's/[^a-z0-9.]/-/g; s/^[-.]*//' | cut -c1-24)"
     release = f"printf '%s-%s' \"{slug}\" \\\n  \"$(printf '%s\\n' {shape} {parts} | sha256sum | cut -c1-8)\""
     found.append(
         Var(
@@ -131,7 +131,7 @@ def migration(inventory: Inventory, m: Moves | None) -> tuple[Var, ...]:
         cases = "".join(f" {shlex.quote(v)}) echo {shlex.quote(said)} ;;" for v, said in declared.items())
         query = f'."{m.service}".labels["org.opsbook.migrations.{key}"] // empty'
         lines = [f'label=$(jq -r {shlex.quote(query)} <<<"$IMAGES")']
-        lines.append(f'[ -z "$label" ] || {{ echo "$label"; exit 0; }}')
+        lines.append('[ -z "$label" ] || { echo "$label"; exit 0; }')
         lines.append(f'case "$VERSION" in{cases} *) echo {fallback} ;; esac')
         return "\n".join(lines)
 

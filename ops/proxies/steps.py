@@ -75,10 +75,10 @@ def _files(proxy: Haproxy, slug: str, drain: int) -> Step:
 def _container(proxy: Haproxy, slug: str, login: str, password: tuple[str, ...]) -> Step:
     name = f"{slug}-proxy"
     create = (
-        f"docker run -d --name {name} --restart unless-stopped --network {slug} --publish {proxy.listen}:8080"
-        f' --label org.opsbook.proxy=@MARK@ --volume "$APP/proxy:/opsbook" --log-opt max-size=10m --log-opt max-file=3'
-        f" --user root --entrypoint haproxy {proxy.image} -W -db -S /run/haproxy-master.sock"
-        " -f /opsbook/haproxy.cfg -f /opsbook/live.cfg"
+        f"docker run -d --name {name} --restart unless-stopped --network {slug} --publish {proxy.listen}:8080 \\\n"
+        '  --label org.opsbook.proxy=@MARK@ --volume "$APP/proxy:/opsbook" --log-opt max-size=10m --log-opt max-file=3 \\\n'
+        f"  --user root --entrypoint haproxy {proxy.image} \\\n"
+        "  -W -db -S /run/haproxy-master.sock -f /opsbook/haproxy.cfg -f /opsbook/live.cfg"
     )
     mark = hashlib.sha256(create.encode()).hexdigest()[:16]
     return Step(

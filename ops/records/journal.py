@@ -1,6 +1,6 @@
 """The journal of a run: what was about to be done, durable before it was done, and what came of it.
 
-One line per entry: ``<version> <length> <sha256> <JSON>``, the length and the checksum those of the JSON's bytes. A last
+One line per entry: ``<version> <length> <sha256> <JSON>``; length and checksum are those of the JSON's bytes. A last
 line that is torn is what a crash leaves: its entry never counted as written, so nothing was done on its strength. Any
 other damage, and a version this one does not know, is refused with the file's name and the remedy.
 """
@@ -33,8 +33,8 @@ class JournalDamaged(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line: its ``kind`` (run, intent, outcome, direction, note, end), the wall clock's UTC milliseconds when it was
-    written, and the rest as data."""
+    """One line: its ``kind`` (run, intent, outcome, direction, lease, end), when it was written (the wall clock's UTC
+    milliseconds), and the rest as data."""
 
     kind: str
     at: int

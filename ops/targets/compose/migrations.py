@@ -93,7 +93,7 @@ def opened(m: Moves) -> Step:
             done_when=f'test -e "{m.state}/started/$RELEASE"',
             undo=Keep(why="what the release wrote stays readable"),
         ),
-        reads=("RELEASE",),
+        reads=("APP", "RELEASE"),
     )
 
 

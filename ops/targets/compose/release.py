@@ -26,6 +26,8 @@ class Facets:
     services: tuple[str, ...]
     compose_text: str
     live_text: str
+    volumes: tuple[str, ...]
+    """Real names of the named volumes that released services mount."""
     settings: Mapping[str, Mapping[str, str]]
     """Env file -> literal lines' values by name; a value ``$NAME`` computed at ops stands in ``computed``."""
     computed: tuple[str, ...]
@@ -74,13 +76,29 @@ def login(f: Facets) -> str:
         return ""
     return (
         "DOCKER_CONFIG=$(mktemp -d); export DOCKER_CONFIG; trap 'rm -r \"$DOCKER_CONFIG\"' EXIT\n"
-        f'docker login --username {shlex.quote(f.username)} --password-stdin {f.registry} <"$REGISTRY_PASSWORD" 2>/dev/null\n'
+        f'docker login --username {shlex.quote(f.username)} --password-stdin {f.registry} <"$REGISTRY_PASSWORD" >/dev/null\n'
     )
 
 
 def password(f: Facets) -> tuple[str, ...]:
     """The registry's password, for steps that log in."""
     return ("REGISTRY_PASSWORD",) if f.username else ()
+
+
+def volumes(names: tuple[str, ...]) -> Step | None:
+    """Makes the named volumes that released services mount, where they don't exist; None when there are none."""
+    if not names:
+        return None
+    return Step(
+        id="volumes",
+        title="Make the named volumes",
+        why="they belong to the app, not to a release: each release finds the same data",
+        act=Change(
+            run=f'for v in {" ".join(names)}; do docker volume create "$v" >/dev/null; done',
+            done_when=f"docker volume inspect {' '.join(names)}",
+            undo=Keep(why="an empty volume changes nothing, a full one is not ours to remove"),
+        ),
+    )
 
 
 def pull(f: Facets) -> Step:
@@ -107,26 +125,26 @@ def write(f: Facets) -> Step:
     """Writes the release's directory and its local tags; ``release.json`` comes last and makes it whole."""
     marks = " ".join(f'-e "s|__{i}__|${i}|"' for i in f.images)
     lines = [
-        f'release={HERE}; umask 077; mkdir -p "$release"; chmod 755 "$release"',
-        f'sed -e "s|__RELEASE__|$RELEASE|g" {marks} >"$release/compose.yaml" <<\'COMPOSE\'\n{f.compose_text}COMPOSE',
+        f'dir={HERE}; umask 077; mkdir -p "$dir"; chmod 755 "$dir"',
+        f'sed -e "s|__RELEASE__|$RELEASE|g" {marks} >"$dir/compose.yaml" <<\'COMPOSE\'\n{f.compose_text}COMPOSE',
     ]
     if f.live_text:
-        lines.append(f'sed "s|__RELEASE__|$RELEASE|g" >"$release/live.cfg" <<\'LIVE\'\n{f.live_text}LIVE')
+        lines.append(f'sed "s|__RELEASE__|$RELEASE|g" >"$dir/live.cfg" <<\'LIVE\'\n{f.live_text}LIVE')
     for name, values in f.settings.items():
         literal = "".join(f"{n}={escaped(v)}\n" for n, v in values.items() if n not in f.computed)
-        lines.append(f"cat >\"$release/{name}\" <<'ENV'\n{literal}ENV")
-        lines += [f'printf \'{n}=%s\\n\' "$(quoted <<<"${n}")" >>"$release/{name}"' for n in values if n in f.computed]
+        lines.append(f"cat >\"$dir/{name}\" <<'ENV'\n{literal}ENV")
+        lines += [f'printf \'{n}=%s\\n\' "$(quoted <<<"${n}")" >>"$dir/{name}"' for n in values if n in f.computed]
     lines += [f'docker tag "${image_variable(s)}" {f.slug}/{s}:"$RELEASE"' for s in f.services]
     images = ", ".join(f"{quote_json(s)}: env.{image_variable(s)}" for s in f.services)
     before = '$(cat "$APP/releases/$CURRENT/release.json" 2>/dev/null || echo "{}")'
     lines += [
-        f'before={before}; hash=$(cat "$release"/env* | sha256sum | cut -c1-16); export hash',
+        f'before={before}; hash=$(cat "$dir"/env* | sha256sum | cut -c1-16); export hash',
         "jq '{version: env.VERSION, release: env.RELEASE, images: {" + images + "}, env_hash: env.hash,\n"
         '  migration: {head: env.HEAD, compatible: (env.COMPATIBLE == "true"), reversible: (env.REVERSIBLE == "true")},\n'
         '  floor: (if env.COMPATIBLE == "false" and .migration.head != env.HEAD then env.HEAD else .floor // "" end),\n'
         '  barrier: (if env.REVERSIBLE == "false" and .migration.head != env.HEAD then env.HEAD else .barrier // "" end),\n'
-        '  by: env.OWNER, run: env.RUN, why: env.REASON, at: (now | todate)}\' <<<"$before" >"$release/release.json.new"',
-        'mv "$release/release.json.new" "$release/release.json"',
+        '  by: env.OWNER, run: env.RUN, why: env.REASON, at: (now | todate)}\' <<<"$before" >"$dir/release.json.new"',
+        'mv "$dir/release.json.new" "$dir/release.json"',
     ]
     tags = " ".join(f'{f.slug}/{s}:"$RELEASE"' for s in f.services)
     return Step(
@@ -327,23 +345,21 @@ def stop_old(f: Facets) -> Step:
 
 
 def mark(f: Facets, verdict: str, release: str = "RELEASE") -> Step:
-    """Marks a release good or bad in the state directory."""
+    """Marks a release good or bad in the state directory. The live release is never marked bad by its own redeploy."""
     other = "bad" if verdict == "good" else "good"
-    unless = "" if verdict == "good" else '[ "$RELEASE" = "$CURRENT" ] || ' if release == "RELEASE" else ""
-    where = f"{f.state}"
-    run = (
-        f'{unless}{{ mkdir -p "{where}/good" "{where}/bad"; rm -f "{where}/{other}/${release}";'
-        f' touch "{where}/{verdict}/${release}"; }}'
-    )
-    done = f'{unless}{{ test -e "{where}/{verdict}/${release}" && test ! -e "{where}/{other}/${release}"; }}'
-    title = {"good": "Mark the release good", "bad": "Mark the release bad"}[verdict]
+    good, bad = f'"{f.state}/{verdict}/${release}"', f'"{f.state}/{other}/${release}"'
+    run = f'mkdir -p "{f.state}/good" "{f.state}/bad"; rm -f {bad}; touch {good}'
+    done = f"test -e {good} && test ! -e {bad}"
+    if verdict == "bad" and release == "RELEASE":
+        run, done = f'[ "$RELEASE" = "$CURRENT" ] || {{ {run}; }}', f'test "$RELEASE" = "$CURRENT" || {{ {done}; }}'
+    fled = release == "CURRENT"
     why = {"good": "a rollback may come back to it", "bad": "no rollback comes back to it by itself"}[verdict]
     return Step(
-        id=f"mark-{verdict}" if release == "RELEASE" else f"mark-{verdict}-old",
-        title=title if release == "RELEASE" else "Mark the release that was left bad",
+        id=f"mark-{'fled' if fled else verdict}",
+        title="Mark the release that was fled from bad" if fled else f"Mark the release {verdict}",
         why=why,
         act=Change(run=run, done_when=done, undo=Keep(why="the verdict stands")),
-        reads=("RELEASE", "CURRENT"),
+        reads=("APP", "RELEASE", "CURRENT"),
     )
 
 
@@ -352,7 +368,7 @@ def prune(f: Facets, keep: int, repositories: tuple[str, ...]) -> Step:
     references = " ".join(f"--filter reference={shlex.quote(r)}" for r in repositories)
     run = (
         "{\n"
-        f'ls -1t "{f.state}/good" | grep -vxF -e "$RELEASE" -e "${{BEFORE:-$RELEASE}}" | tail -n +{keep + 1} |\n'
+        f'ls -1t "{f.state}/good" | awk \'$0 != ENVIRON["RELEASE"] && $0 != ENVIRON["BEFORE"]\' | tail -n +{keep + 1} |\n'
         f'  while read -r old; do rm -rf "$APP/releases/$old" "{f.state}/good/$old"; done || true\n'
         f'for old in "$APP"/releases/*; do old=${{old##*/}}\n'
         f'  [ -e "{f.state}/good/$old" ] || [ "$old" = "$RELEASE" ] || [ "$old" = "$BEFORE" ] || rm -rf "$APP/releases/$old"\n'
