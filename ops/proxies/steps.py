@@ -135,7 +135,7 @@ def switch(proxy: Proxy, slug: str, drain: int) -> Step | None:
 
     def is_live(value: str) -> str:
         # two processes: the master and one worker; a third is an old worker that still drains
-        return f'test "$({asked()})" = "{value}" && test "$(docker top {name} -eo comm | grep -c haproxy)" = 2'
+        return f'test "$({asked()})" = "{value}" && test "$(docker top {name} -eo pid,comm | grep -c haproxy)" = 2'
 
     return Step(
         id="switch",
