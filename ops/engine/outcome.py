@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ops.plan.bind import Finding
+from ops.engine.ledger import Ending, Ledger
+from ops.plan.bind import Finding, Work
+from ops.plan.model import Change
 
 DONE = 0
 CHECK_FAILED = 1
@@ -59,8 +61,8 @@ class Tally:
     done: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
-    standing: tuple[str, ...] = ()
-    """Changes that were begun and are neither kept on purpose nor taken back."""
+    torn: tuple[str, ...] = ()
+    """Changes that were begun, did not come to their end, and were not taken back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +89,38 @@ class Outcome:
     barriers: int = 0
     """How often the engine waited for all hosts before it sent to any; probe and lease apart."""
     warnings: tuple[Finding, ...] = ()
+
+
+def failed(work: Work, ending: Ending, *, direction: str = "forward", evidence: str = "") -> Failure:
+    """A turn that did not end well, for the outcome."""
+    return Failure(
+        host=work.host,
+        place=work.place,
+        address=work.address,
+        title=work.step.title,
+        outcome=ending.outcome,
+        cause=ending.cause,
+        direction=direction,
+        code=ending.code,
+        tail=ending.tail,
+        evidence=evidence,
+        otherwise=work.step.otherwise,
+    )
+
+
+def tallies(ledger: Ledger) -> dict[str, Tally]:
+    """What became of each host's turns."""
+    undone = {work.key for work, ending in ledger.turns("undo") if ending and ending.good}
+    begun = {work.key for work in ledger.begun()}
+    found: dict[str, Tally] = {}
+    for work, ending in ledger.turns("forward"):
+        known = found.get(work.host, Tally())
+        good = ending is not None and ending.good
+        torn = not good and work.key in begun - undone and isinstance(work.step.act, Change)
+        found[work.host] = Tally(
+            done=(*known.done, work.address) if good else known.done,
+            failed=known.failed if good else (*known.failed, work.address),
+            undone=(*known.undone, work.address) if work.key in undone else known.undone,
+            torn=(*known.torn, work.address) if torn else known.torn,
+        )
+    return found

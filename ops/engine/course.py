@@ -1,0 +1,60 @@
+"""The course of a run: whether it goes on, and what was noticed on the way. Threads share it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from ops.engine.events import Interrupted, Observer, Warned
+from ops.engine.ledger import Ending
+from ops.engine.parallel import each, values
+from ops.plan.bind import Finding, Work
+
+
+class Course:
+    """``stopping``: running steps end, nothing new begins. ``interrupted``: because of a Ctrl-C."""
+
+    def __init__(self, tell: Observer, warnings: Iterable[Finding] = ()) -> None:
+        self.tell = tell
+        self.stopping = threading.Event()
+        self.interrupted = threading.Event()
+        self.failures: list[tuple[Work, Ending]] = []
+        self.warnings: list[Finding] = list(warnings)
+        self.barriers = 0
+        self._lock = threading.Lock()
+
+    def wave(self, hosts: Iterable[str], row: Callable[[str], None]) -> None:
+        """``row`` for every host side by side, and a barrier after it. The first Ctrl-C lets running steps end."""
+        values(each(hosts, row, interrupted=self._interrupt))
+        self.barriers += 1
+
+    def fail(self, work: Work, ending: Ending, *, stop: bool) -> None:
+        """A turn did not end well. ``stop``: nothing new is to begin on any host."""
+        with self._lock:
+            self.failures.append((work, ending))
+        if stop:
+            self.stopping.set()
+
+    def warn(self, finding: Finding) -> None:
+        """Something worth knowing that stops nothing."""
+        with self._lock:
+            self.warnings.append(finding)
+        self.tell(
+            Warned(
+                host=finding.host,
+                address=finding.address,
+                message=finding.message,
+                output=finding.output,
+                remedy=finding.remedy,
+            )
+        )
+
+    def turn_back(self) -> None:
+        """From here on steps begin again: those that take the run back. A Ctrl-C stays one."""
+        if not self.interrupted.is_set():
+            self.stopping.clear()
+
+    def _interrupt(self) -> None:
+        self.interrupted.set()
+        self.stopping.set()
+        self.tell(Interrupted())

@@ -1,0 +1,262 @@
+"""Executing a bound plan: sessions, lease, probe again, stages and waves; what follows is concluded elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ops.engine.conclude import FORWARD, Conclusion, conclude
+from ops.engine.course import Course
+from ops.engine.crew import Crew
+from ops.engine.events import Observer, RunEnded, RunStarted, StageStarted, WaveStarted
+from ops.engine.fleet import Links
+from ops.engine.lease import Holder
+from ops.engine.ledger import Ending, Ledger
+from ops.engine.natives import Natives
+from ops.engine.outcome import (
+    CHECK_FAILED,
+    DONE,
+    INTERRUPTED,
+    LOCKED,
+    NEEDS_HUMAN,
+    REFUSED,
+    TAKEN_BACK,
+    Locked,
+    Outcome,
+    tallies,
+)
+from ops.engine.prepare import Prepared
+from ops.engine.provide import Actor, deliveries, owned, refuse_unknown_natives
+from ops.engine.recheck import recheck
+from ops.engine.redact import Redactor
+from ops.engine.turn import Person, Turns
+from ops.plan.bind import Bound, Finding, Refused, Work
+from ops.plan.canonical import canonical
+from ops.plan.model import Check
+from ops.records.runs import folder, now, process
+
+
+def execute(
+    prepared: Prepared,
+    links: Links,
+    secrets: Mapping[str, bytes],
+    tell: Observer,
+    *,
+    actor: Actor,
+    ops_state: Path,
+    natives: Natives | None = None,
+    person: Person | None = None,
+) -> Outcome:
+    """Executes what was prepared, and takes it back when it fails.
+
+    ``links`` are the connections of the probe; they stay open. ``ops_state``: the state directory of the ops machine,
+    where the run's records go. ``person`` waits for manual steps; None: their probes are waited for.
+
+    Raises Refused (exit 20) and Locked (exit 21): then nothing was changed and the lease is given back.
+    """
+    return _Execution(prepared, links, secrets, tell, actor, ops_state, natives or {}, person).run()
+
+
+class _Execution:
+    def __init__(
+        self,
+        prepared: Prepared,
+        links: Links,
+        secrets: Mapping[str, bytes],
+        tell: Observer,
+        actor: Actor,
+        ops_state: Path,
+        natives: Natives,
+        person: Person | None,
+    ) -> None:
+        self._prepared = prepared
+        self._links = links
+        self._secrets = secrets
+        self._tell = tell
+        self._actor = actor
+        self._folder = folder(ops_state, prepared.run)
+        self._natives = natives
+        self._person = person
+        self._redactor = Redactor(secrets.values())
+        self._course = Course(tell, prepared.bound.warnings)
+        self._began = time.monotonic()
+
+    def run(self) -> Outcome:
+        bound = owned(self._prepared.bound, self._actor)
+        if bound.empty:
+            return self._report(bound, None, Conclusion(exit_code=DONE, summary="nothing was to do"))
+        refuse_unknown_natives(bound, self._natives)
+        stored = canonical(bound)
+        files = {"plan.json": stored, "direction": FORWARD}
+        crew = Crew(self._links, self._prepared.run, deliveries(bound, self._secrets), files, self._tell)
+        ledger = self._ledger(bound, stored)
+        lease = bound.plan.lease
+        holder = Holder(bound, lease, crew, self._redactor, self._tell) if lease else None
+        try:
+            bound = self._begin(bound, crew, holder)
+            turns = Turns(
+                bound,
+                crew,
+                ledger,
+                self._redactor,
+                self._tell,
+                natives=self._natives,
+                secrets=self._secrets,
+                person=self._person,
+                stopping=self._course.stopping,
+            )
+            self._forward(turns)
+            conclusion = conclude(turns, self._course)
+            # An interrupted run keeps the lease for a while: nobody should build on what it left.
+            if holder and conclusion.exit_code != INTERRUPTED:
+                holder.give()
+            return self._report(bound, ledger, conclusion)
+        except (Refused, Locked) as refusal:
+            code = LOCKED if isinstance(refusal, Locked) else REFUSED
+            ledger.journal.write("end", now(), exit=code, summary=self._clean(str(refusal)))
+            raise
+        except KeyboardInterrupt:
+            return self._report(bound, ledger, self._leave(crew, holder, ledger))
+        finally:
+            self._remark(crew)
+            crew.close()
+            ledger.journal.close()
+
+    def _ledger(self, bound: Bound, stored: bytes) -> Ledger:
+        self._folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.plan.write_bytes(stored)
+        ledger = Ledger(self._folder)
+        ledger.journal.write(
+            "run",
+            now(),
+            run=self._prepared.run,
+            procedure=bound.plan.procedure,
+            environment=bound.plan.environment,
+            owner=self._actor.owner,
+            purpose=self._actor.purpose,
+            digest=self._prepared.digest,
+            **process(),
+        )
+        return ledger
+
+    def _begin(self, bound: Bound, crew: Crew, holder: Holder | None) -> Bound:
+        """Sessions, lease, and the probe again. Returns what is bound now. Raises Refused or Locked."""
+        plan = bound.plan
+        machines = sorted({*bound.machines(), *(plan.lease.hosts if plan.lease else ())})
+        self._tell(
+            RunStarted(
+                run=self._prepared.run,
+                procedure=plan.procedure,
+                environment=plan.environment,
+                title=plan.title,
+                hosts=tuple(machines),
+            )
+        )
+        if failed := crew.open(machines):
+            raise Refused(
+                tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items())
+            )
+        if holder is None:
+            return owned(recheck(self._prepared, crew, self._clean), self._actor)
+        holder.take()
+        try:
+            again = recheck(self._prepared, crew, self._clean)
+        except BaseException:
+            holder.give()
+            raise
+        crew.keep_leases()
+        return owned(again, self._actor)
+
+    def _forward(self, turns: Turns) -> None:
+        bound = turns.bound
+        for stage in bound.stages():
+            waves = [{row[0].host: row for row in bound.works(stage, wave)} for wave in stage.waves]
+            waves = [rows for rows in waves if rows]
+            hosts = tuple(host for rows in waves for host in rows)
+            self._tell(StageStarted(stage=stage.id, title=stage.title, hosts=hosts))
+            for number, rows in enumerate(waves, 1):
+                self._tell(WaveStarted(stage=stage.id, wave=number, waves=len(waves), hosts=tuple(rows)))
+                self._course.wave(rows, partial(self._row, turns, rows))
+                if self._course.stopping.is_set():
+                    return
+
+    def _row(self, turns: Turns, rows: Mapping[str, tuple[Work, ...]], host: str) -> None:
+        for work in rows[host]:
+            if self._course.stopping.is_set():
+                return
+            try:
+                ending = turns.forward(work)
+            except OSError as error:  # an intent that could not be made durable: nothing may be done on it
+                ending = Ending(outcome="refused", cause=f"the journal could not be written: {error}")
+            if ending.good:
+                continue
+            if isinstance(work.step.act, Check) and work.step.act.advice:
+                message = f"{work.step.title}: {ending.cause}"
+                self._course.warn(
+                    Finding(
+                        host=host,
+                        address=work.address,
+                        message=message,
+                        output=ending.tail,
+                        remedy=work.step.otherwise,
+                    )
+                )
+                continue
+            self._course.fail(work, ending, stop=turns.bound.plan.changes)
+
+    def _leave(self, crew: Crew, holder: Holder | None, ledger: Ledger) -> Conclusion:
+        """A second Ctrl-C, or one before the first change."""
+        if not ledger.turns("forward"):
+            if holder:
+                holder.give()
+            return Conclusion(exit_code=INTERRUPTED, summary="interrupted before anything was changed")
+        crew.abandon()
+        summary = "left at once: steps that were running go on on their hosts, up to their time limits"
+        return Conclusion(exit_code=INTERRUPTED, summary=summary)
+
+    def _report(self, bound: Bound, ledger: Ledger | None, conclusion: Conclusion) -> Outcome:
+        code, plan = conclusion.exit_code, bound.plan
+        outcome = Outcome(
+            run=self._prepared.run,
+            procedure=plan.procedure,
+            environment=plan.environment,
+            exit=code,
+            summary=conclusion.summary,
+            hosts=tallies(ledger) if ledger else {},
+            failures=conclusion.failures,
+            stuck=dict(conclusion.stuck),
+            anchor=conclusion.failures[0].address if conclusion.failures and code == NEEDS_HUMAN else "",
+            next_command=self._next(bound, ledger, code),
+            seconds=time.monotonic() - self._began,
+            execs=dict(self._links.execs),
+            barriers=self._course.barriers,
+            warnings=tuple(self._course.warnings),
+        )
+        if ledger:
+            stuck = dict(conclusion.stuck)
+            ledger.journal.write("end", now(), exit=code, summary=conclusion.summary, stuck=stuck)
+        self._tell(RunEnded(run=outcome.run, exit=code, seconds=outcome.seconds, next_command=outcome.next_command))
+        return outcome
+
+    def _next(self, bound: Bound, ledger: Ledger | None, code: int) -> str:
+        forward = bool(bound.plan.forward_after and ledger and ledger.succeeded(bound.plan.forward_after))
+        untouched = ledger is None or not ledger.turns("forward")
+        if (code == INTERRUPTED and not untouched) or (code == NEEDS_HUMAN and forward):
+            task = "resume"
+        elif code == NEEDS_HUMAN:
+            task = "abort"
+        elif code in (CHECK_FAILED, TAKEN_BACK):
+            task = "status"
+        else:
+            return ""
+        return f"{self._actor.command} {task} --env {bound.plan.environment}"
+
+    def _remark(self, crew: Crew) -> None:
+        for host, notes in crew.notes().items():
+            for note in notes:
+                self._course.warn(Finding(host=host, address="", message=self._clean(note)))
+
+    def _clean(self, text: str) -> str:
+        return self._redactor.text(text.encode()).decode("utf-8", "replace")

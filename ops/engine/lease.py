@@ -1,0 +1,115 @@
+"""Taking and giving back the lease: the same text that the page shows, run as steps that need no lease themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ops.engine.crew import Crew
+from ops.engine.events import LeaseGiven, LeaseTaken, Observer, Warned
+from ops.engine.outcome import Locked
+from ops.engine.parallel import each
+from ops.engine.redact import Redactor
+from ops.engine.session import StepOrder, StepResult
+from ops.engine.transport.errors import TransportError
+from ops.plan import lease as text
+from ops.plan import wire
+from ops.plan.bind import Bound, Finding, Refused
+from ops.plan.model import Lease, Step
+
+HELD = 21
+"""Exit status of the take step when somebody else holds it."""
+
+
+class Holder:
+    """This run as one that holds, or wants, the lease. ``attempt``: counted up by whoever resumes the run."""
+
+    def __init__(self, bound: Bound, lease: Lease, crew: Crew, redactor: Redactor, tell: Observer) -> None:
+        self._bound = bound
+        self._lease = lease
+        self._crew = crew
+        self._redactor = redactor
+        self._tell = tell
+        self._taken: list[str] = []
+        """Where taking was at least tried."""
+        self._whole = False
+
+    def take(self, attempt: int = 1) -> None:
+        """Takes it on every host, the first in sorted order alone: it arbitrates between twins.
+
+        Raises Locked (somebody else holds it) or Refused (it cannot be taken); what was taken is given back then.
+        """
+        first, *others = sorted(self._lease.hosts)
+        step = text.take(self._bound.plan.state, self._lease.resources)
+        try:
+            self._check(self._run((first,), step, attempt))
+            self._check(self._run(others, step, attempt))
+        except BaseException:
+            self.give(attempt)
+            raise
+        self._whole = True
+        self._tell(LeaseTaken(resources=self._lease.resources, hosts=(first, *others)))
+
+    def give(self, attempt: int = 1) -> tuple[str, ...]:
+        """Gives it back wherever it was taken. Returns the hosts where that failed: there it ends by itself."""
+        hosts, self._taken = self._taken, []
+        if not hosts:
+            return ()
+        step = text.give(self._bound.plan.state, self._lease.resources)
+        failed: list[str] = []
+        for host, result in self._run(hosts, step, attempt).items():
+            if isinstance(result, tuple) and result[0].outcome == "exited" and result[0].code == 0:
+                continue
+            failed.append(host)
+            why = str(result) if isinstance(result, Exception) else result[1]
+            message = "the lease could not be given back; it ends by itself within 15 minutes"
+            self._tell(Warned(host=host, address="lease.give", message=message, output=why))
+        given = tuple(h for h in hosts if h not in failed)
+        if self._whole:
+            self._tell(LeaseGiven(resources=self._lease.resources, hosts=given))
+        return tuple(failed)
+
+    def _run(self, hosts: Iterable[str], step: Step, attempt: int) -> dict[str, tuple[StepResult, str] | Exception]:
+        def one(host: str) -> tuple[StepResult, str]:
+            order = StepOrder(
+                address=f"lease.{step.id}",
+                attempt=attempt,
+                kind="lease",
+                env=self._bound.environment(host),
+                script=wire.forward(step).encode(),
+                timeout=step.timeout,
+            )
+            if step.id == "take":
+                self._taken.append(host)
+            said: list[bytes] = []
+            result = self._crew.run(host, order, said.append)
+            words = self._redactor.text(b"".join(said))
+            self._crew.verdict(host, order, b"{}\n", words)
+            return result, words.decode("utf-8", "replace")
+
+        return each(hosts, one)
+
+    def _check(self, results: dict[str, tuple[StepResult, str] | Exception]) -> None:
+        problems: list[Finding] = []
+        for host, result in results.items():
+            if isinstance(result, TransportError):
+                problems.append(Finding(host=host, address="lease.take", message=result.cause, remedy=result.remedy))
+            elif isinstance(result, Exception):
+                raise result
+            elif result[0].code == HELD:
+                raise _locked(host, result[1])
+            elif result[0].code != 0:
+                message = f"the lease could not be taken ({result[0].outcome}, exit {result[0].code})"
+                remedy = "the state directory must be writable for the login user; flock must be there"
+                problems.append(
+                    Finding(host=host, address="lease.take", message=message, output=result[1], remedy=remedy)
+                )
+        if problems:
+            raise Refused(tuple(problems))
+
+
+def _locked(host: str, said: str) -> Locked:
+    lines = [line for line in said.splitlines() if line]
+    at = next((i for i, line in enumerate(lines) if line.startswith("locked: ")), 0)
+    resource = lines[at].removeprefix("locked: ").split(" ")[0] if lines else "app"
+    holder = dict(line.split("=", 1) for line in lines[at + 1 :] if "=" in line)
+    return Locked(host, resource, holder, said.strip())

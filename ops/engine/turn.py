@@ -1,0 +1,241 @@
+"""One turn: one step for one host, in one direction. Intent, order, redaction, outcome, verdict."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from ops.engine.crew import Crew
+from ops.engine.events import Observer, PersonNeeded, StepDone, StepOutput, StepStarted
+from ops.engine.frames import FrameError, ProtocolError
+from ops.engine.ledger import Ending, Ledger, Result
+from ops.engine.natives import NativeCall, Natives
+from ops.engine.redact import Redactor
+from ops.engine.session import StepOrder, StepResult
+from ops.engine.transport.errors import TransportError
+from ops.plan import wire
+from ops.plan.bind import Bound, Work
+from ops.plan.model import Back, Change, Check, Irreversible, Manual
+
+Person = Callable[[Work], bool]
+"""Waits for a person to do a manual step; False: it won't be done."""
+
+TAIL = 16384
+"""Bytes of redacted output that are kept of each attempt."""
+GRACE = 10
+"""Seconds that the host allows beyond what a block itself waits, so that the block can say what it waited for."""
+
+
+class Turns:
+    """Takes turns for a bound plan. Threads share it; a machine serves one of them at a time."""
+
+    def __init__(
+        self,
+        bound: Bound,
+        crew: Crew,
+        ledger: Ledger,
+        redactor: Redactor,
+        tell: Observer,
+        *,
+        natives: Natives | None = None,
+        secrets: Mapping[str, bytes] | None = None,
+        person: Person | None = None,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self.bound = bound
+        self.crew = crew
+        self.ledger = ledger
+        self.tell = tell
+        self._redactor = redactor
+        self._natives = natives or {}
+        self._secrets = secrets or {}
+        self._person = person
+        self._stopping = stopping or threading.Event()
+
+    def forward(self, work: Work) -> Ending:
+        """Does the step."""
+        step = work.step
+        match step.act:
+            case Change(within=within):
+                kind: Literal["change", "check"] = "change"
+                limit = step.timeout + within + GRACE
+            case Check(retry=retry):
+                kind, limit = "check", step.timeout + retry + GRACE
+            case Manual():
+                kind, limit = "check", step.timeout + GRACE
+        return self._turn(work, "forward", kind, wire.forward(step), limit)
+
+    def backward(self, work: Work) -> Ending | None:
+        """Takes the step back. None when there is nothing to take back."""
+        text = wire.backward(work.step)
+        if text is None:
+            return None
+        assert isinstance(work.step.act, Change)
+        undo = work.step.act.undo
+        back = undo.otherwise if isinstance(undo, Irreversible) else undo
+        within = back.within if isinstance(back, Back) else 0
+        return self._turn(work, "undo", "change", text, work.step.timeout + within + GRACE)
+
+    def look(self, work: Work) -> str:
+        """Takes evidence of a step that failed, redacted; empty when the step has none to take."""
+        text = wire.evidence(work.step)
+        if text is None:
+            return ""
+        ending, _ = self._order(work, "look", 1, "check", text, min(work.step.timeout, 60), lambda _: None)
+        return ending.tail or ending.cause
+
+    def holds(self, work: Work, name: str, text: str) -> Ending:
+        """Asks a probe where the step runs; ``good`` when it holds. ``name`` tells it from others of the step."""
+        attempt = self.ledger.attempt(work.host, work.address, name)
+        block = wire.probe(work.step.reads, text)
+        ending, _ = self._order(work, name, attempt, "check", block, 30, lambda _: None)
+        return ending
+
+    def environment(self, work: Work) -> dict[str, str]:
+        """The variables of a turn: those of the machine it runs on, with the host whose turn it is."""
+        return {**self.bound.environment(work.place), "HOST": work.host}
+
+    def _turn(self, work: Work, direction: str, kind: Literal["change", "check"], text: str, limit: int) -> Ending:
+        step = work.step
+        names = {"host": work.host, "place": work.place, "address": work.address, "title": step.title}
+        attempt = self.ledger.attempt(work.host, work.address, direction)
+        self.ledger.intend(work, direction, attempt)
+        self.tell(StepStarted(**names, direction=direction))
+        began = time.monotonic()
+
+        def show(piece: str) -> None:
+            self.tell(StepOutput(host=work.host, address=work.address, text=piece, direction=direction))
+
+        order: StepOrder | None = None
+        refusal = self._ask_person(work) if isinstance(step.act, Manual) else None
+        if refusal is not None:
+            ending = refusal
+        elif step.native and direction == "forward":
+            ending = self._native(work, attempt, show)
+        else:
+            ending, order = self._order(work, direction, attempt, kind, text, limit, show)
+        if order is None:
+            ending = Ending(**{**vars(ending), "seconds": time.monotonic() - began})
+        self.ledger.settle(work, direction, attempt, ending)
+        if order is not None and ending.outcome not in ("unknown", "refused"):
+            said = json.dumps({"outcome": ending.outcome, "code": ending.code, "cause": ending.cause}) + "\n"
+            self.crew.verdict(work.place, order, said.encode(), ending.tail.encode("utf-8", "replace"))
+        self.tell(
+            StepDone(**names, outcome=ending.outcome, seconds=ending.seconds, tail=ending.tail, direction=direction)
+        )
+        return ending
+
+    def _order(
+        self,
+        work: Work,
+        direction: str,
+        attempt: int,
+        kind: Literal["change", "check"],
+        text: str,
+        limit: int,
+        show: Callable[[str], None],
+    ) -> tuple[Ending, StepOrder]:
+        step, place = work.step, work.place
+        lease = self.bound.plan.lease
+        order = StepOrder(
+            # A machine that takes turns for several hosts keeps their attempts apart.
+            address=work.address if place == work.host else f"{work.address}.{work.host}",
+            direction=direction,
+            attempt=attempt,
+            kind=kind,
+            env=self.environment(work),
+            script=text.encode(),
+            timeout=limit,
+            as_=step.as_,
+            cancel=step.cancel.encode(),
+            leases=lease.resources if lease and place in lease.hosts else (),
+        )
+        stream, tail = self._redactor.fresh(), ""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def take(data: bytes, final: bool = False) -> None:
+            nonlocal tail
+            clean = stream.feed(data) + (stream.flush() if final else b"")
+            if piece := decoder.decode(clean, final):
+                tail = (tail + piece)[-TAIL:]
+                show(piece)
+
+        try:
+            result = self.crew.run(place, order, take)
+        except (TransportError, ProtocolError) as error:
+            take(b"", final=True)
+            cause = error.cause if isinstance(error, TransportError) else str(error)
+            return Ending(outcome="unknown", cause=f"{place} is gone: {cause}", tail=tail), order
+        except FrameError as error:
+            return Ending(outcome="refused", cause=str(error)), order
+        take(b"", final=True)
+        outcome, cause = _judge(result, limit, tail)
+        return Ending(outcome=outcome, cause=cause, code=result.code, tail=tail, seconds=result.seconds), order
+
+    def _ask_person(self, work: Work) -> Ending | None:
+        assert isinstance(work.step.act, Manual)
+        instruction = work.step.act.instruction
+        self.tell(PersonNeeded(host=work.host, address=work.address, instruction=instruction))
+        if self._person is None or self._person(work):
+            return None
+        return Ending(outcome="failed", cause=f"not done by hand: {instruction}")
+
+    def _native(self, work: Work, attempt: int, show: Callable[[str], None]) -> Ending:
+        step = work.step
+        said = ""
+
+        def say(text: str) -> None:
+            nonlocal said
+            piece = self._redactor.text(text.encode()).decode("utf-8", "replace")
+            said = (said + piece)[-TAIL:]
+            show(piece)
+
+        call = NativeCall(
+            work=work,
+            values=self.environment(work),
+            secrets={n: d for n, d in self._secrets.items() if n in step.reads},
+            say=say,
+            stopping=self._stopping.is_set,
+        )
+        try:
+            result = self._natives[step.native](call)
+        except Exception as error:  # a native's bug or outage must undo the run, not lose it
+            cause = self._redactor.text(f"{type(error).__name__}: {error}".encode()).decode("utf-8", "replace")
+            return Ending(outcome="unknown", cause=cause, tail=said)
+        if result.text:
+            say(result.text)
+        if not result.ok:
+            return Ending(outcome="failed", cause=said.strip().rpartition("\n")[2] or "it said no", tail=said)
+        if isinstance(step.act, Change) and isinstance(step.act.done_when, str):
+            waited = wire.block(
+                step.reads, [wire.function("done_when", step.act.done_when), f"await {step.act.within}"]
+            )
+            seen, _ = self._order(work, "seen", attempt, "check", waited, step.act.within + GRACE, lambda _: None)
+            if not seen.good:
+                return Ending(outcome=seen.outcome, cause=seen.cause, code=seen.code, tail=said + seen.tail)
+        return Ending(outcome="done", tail=said)
+
+
+def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
+    match result.outcome:
+        case "exited" if result.code == 0:
+            return "done", ""
+        case "exited":
+            last = tail.strip().rpartition("\n")[2]
+            return "failed", f"exit {result.code}: {last}" if last else f"exit {result.code}, without a word"
+        case "timeout":
+            return "timeout", f"not done within {limit} s; it was ended"
+        case "cancelled":
+            return "cancelled", "it was ended before it was done"
+        case "unknown":
+            return "unknown", "it began, and nobody knows how it ended: the host rebooted, or its runner was killed"
+        case "nolease":
+            return "refused", f"this run does not hold the lease on {result.detail} any more"
+        case "nospace":
+            return "refused", f"no space: {result.detail}; free the disk"
+        case "neverstarted" | "absent":
+            return "refused", f"it could not be started: {result.detail}"
