@@ -1,10 +1,12 @@
-"""The machine's own Docker engine: connecting to it, and containers that are what they should be whatever state they were found in."""
+"""The machine's own Docker engine, and containers that become what they should be, whatever state they are in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.lab.errors import LabError
@@ -86,7 +88,8 @@ def ensure_network(client: DockerClient, lab: Lab) -> None:
         client.networks.create(lab.network, driver="bridge", ipam=pool, labels={LABEL: lab.name})
     except docker.errors.APIError as error:
         raise LabError(
-            f"network {lab.network} with subnet {lab.subnet} can't be made: {error.explanation}; another lab name has another subnet"
+            f"network {lab.network} with subnet {lab.subnet} can't be made: {error.explanation}; "
+            "another lab name has another subnet"
         ) from error
 
 
@@ -124,9 +127,7 @@ def ensure_container(client: DockerClient, lab: Lab, spec: Spec) -> tuple[Contai
     return found, ", ".join(did)
 
 
-def revive(
-    client: DockerClient, lab: Lab, container: Container, part: str, aliases: tuple[str, ...] = ()
-) -> list[str]:
+def revive(client: DockerClient, lab: Lab, container: Container, part: str, aliases: tuple[str, ...] = ()) -> list[str]:
     """Unpause, connect and start a container as needed; returns what was done."""
     did = []
     if container.status == "paused":
@@ -161,9 +162,8 @@ def discard(container: Container) -> None:
 def _create(client: DockerClient, lab: Lab, spec: Spec, identity: str) -> Container:
     for source, _ in spec.volumes:
         if not source.startswith("/"):
-            client.volumes.create(
-                source, labels={LABEL: lab.name}
-            )  # there already: nothing happens; by name alone it would get no label
+            # One that is there stays as it is; made by its mention alone it would have no label.
+            client.volumes.create(source, labels={LABEL: lab.name})
     binds = [f"{source}:{target}" for source, target in spec.volumes]
     host_config = client.api.create_host_config(
         binds=binds, port_bindings={inside: ("127.0.0.1", outside) for inside, outside in spec.ports}, **spec.options
@@ -179,7 +179,7 @@ def _create(client: DockerClient, lab: Lab, spec: Spec, identity: str) -> Contai
         ports=[inside for inside, _ in spec.ports],
         labels={LABEL: lab.name, SPEC_LABEL: identity},
         host_config=host_config,
-        networking_config=client.api.create_networking_config({lab.network: endpoint}),
+        networking_config={"EndpointsConfig": {lab.network: endpoint}},
     )
     return client.containers.get(made["Id"])
 
@@ -188,8 +188,18 @@ def _explain(lab: Lab, spec: Spec, engine_says: str) -> str:
     message = f"container {lab.container(spec.part)} can't be started: {engine_says}"
     if "already allocated" in engine_says or "address already in use" in engine_says:
         ports = ", ".join(f"127.0.0.1:{outside}" for _, outside in spec.ports)
-        message += f"; another program holds one of {ports}: stop it, or give this lab another name (OPSBOOK_LAB=other), which has other ports"
+        message += f"; another program holds one of {ports}: stop it, or name this lab otherwise (OPSBOOK_LAB=other)"
     return message
+
+
+def file(name: str) -> str:
+    """A script or configuration that the lab brings, by its name in `ops/lab/files`."""
+    return (Path(__file__).parent / "files" / name).read_text()
+
+
+def as_text(output: bytes | Iterator[bytes]) -> str:
+    """What an exec or a log said; the SDK's types also know a stream, which is never asked for here."""
+    return (output if isinstance(output, bytes) else b"".join(output)).decode(errors="replace")
 
 
 def run(container: Container, script: str, *, environment: dict[str, str] | None = None, timeout: int = 60) -> str:
@@ -199,10 +209,9 @@ def run(container: Container, script: str, *, environment: dict[str, str] | None
         LabError: it ended with another status than 0; the message holds its last lines.
     """
     code, output = container.exec_run(["timeout", str(timeout), "sh", "-euc", script], environment=environment or {})
-    text = output.decode(errors="replace").strip()
+    text = as_text(output).strip()
     if code != 0:
         tail = "\n".join(text.splitlines()[-12:])
-        raise LabError(
-            f"in {container.name}: exit status {code}{f' (no end within {timeout} s)' if code == 124 else ''} of: {script.strip()[:200]}\n{tail}"
-        )
+        late = f" (no end within {timeout} s)" if code == 124 else ""
+        raise LabError(f"in {container.name}: exit status {code}{late} of: {script.strip()[:200]}\n{tail}")
     return text

@@ -1,4 +1,4 @@
-"""Faults to inject into the lab, and their undoing: for tests and for game days. Each is a small function under its name."""
+"""Faults to inject into the lab, and their undoing: for tests and for game days."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ops.lab import engine, hosts
+from ops.lab import containers, hosts
 from ops.lab.errors import LabError
 from ops.lab.images import Report
 from ops.lab.names import Lab
@@ -18,28 +18,12 @@ if TYPE_CHECKING:
 SLOW_PERCENT = 3
 """Share of one processor that each container keeps under `slow-services`."""
 
-_CUT_CHAIN = "-i eth0 -j DROP"
-
-_CLEAR_HOST = f"""
-while iptables -t raw -D PREROUTING {_CUT_CHAIN} 2>/dev/null; do echo 'network restored'; done
-while iptables -t mangle -D POSTROUTING -o eth0 -j DROP 2>/dev/null; do :; done
-if [ -e /disk/lab-fill ]; then rm -f /disk/lab-fill; echo 'disk freed'; fi
-for unit in docker ssh; do
-    systemctl is-active -q $unit || {{ systemctl reset-failed $unit docker.socket 2>/dev/null || true; systemctl start $unit; echo "$unit started"; }}
-done
-for id in $(docker ps -q -f status=paused); do docker unpause "$id" >/dev/null && echo "container $id unpaused"; done
-if [ -e /run/lab-slow ]; then
-    for id in $(docker ps -q); do docker update --cpu-period 100000 --cpu-quota -1 "$id" >/dev/null; done
-    rm -f /run/lab-slow; echo 'services at full speed'
-fi
-"""
-
 Inject = Callable[["Container"], str]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: what `--host` means for it, one line of help, and what it does to the container of its part; returns what was done."""
+    """One fault: the part it strikes, a line of help, and what it does to that part's container; says what was done."""
 
     name: str
     on: Literal["host", "data1", "registry", "balancer"]
@@ -58,7 +42,7 @@ def _pause(container: Container) -> str:
 
 
 def _reboot(container: Container) -> str:
-    container.restart(timeout=engine.STOP_SECONDS)
+    container.restart(timeout=containers.STOP_SECONDS)
     return "rebooted; containers with a restart policy come back by themselves"
 
 
@@ -69,46 +53,37 @@ def _crash(container: Container) -> str:
 
 
 def _cut(container: Container) -> str:
-    script = f"iptables -t raw -I PREROUTING {_CUT_CHAIN}; iptables -t mangle -I POSTROUTING -o eth0 -j DROP"
-    engine.run(container, script)
+    drop = "iptables -t raw -I PREROUTING -i eth0 -j DROP; iptables -t mangle -I POSTROUTING -o eth0 -j DROP"
+    containers.run(container, drop)
     return (
-        "its network swallows every packet, in both directions; over the published port a connection may still be accepted, "
-        "by docker's own proxy: for a black hole connect to the host's ip"
+        "its network swallows every packet, in both directions. Docker's own proxy may still accept a connection to "
+        "the published port: for a black hole connect to the host's ip"
     )
 
 
 def _stop_engine(container: Container) -> str:
-    engine.run(container, "systemctl stop docker.socket docker.service 2>&1")
+    containers.run(container, "systemctl stop docker.socket docker.service 2>&1")
     return "its Docker engine is stopped, and with it every container on it"
 
 
 def _stop_ssh(container: Container) -> str:
-    engine.run(container, "systemctl stop ssh.socket ssh 2>/dev/null || systemctl stop ssh; pkill -KILL -x 'sshd|sshd-session' || true")
+    containers.run(container, "systemctl stop ssh; pkill -KILL -x 'sshd|sshd-session' || true")
     return "its sshd and all ssh sessions are killed"
 
 
 def _fill_disk(container: Container) -> str:
-    script = """
-if [ -e /var/lib/lab-disk/unbounded ]; then echo 'this host has no disk of its own'; exit 1; fi
-free=$(df --output=avail -B1 /disk | tail -n1)
-fallocate -l "$free" /disk/lab-fill 2>/dev/null || fallocate -l $((free - 4194304)) /disk/lab-fill
-dd if=/dev/zero bs=4096 of=/disk/lab-fill oflag=append conv=notrunc 2>/dev/null || true
-df -h --output=avail /disk | tail -n1
-"""
-    left = engine.run(container, script)
+    left = containers.run(container, containers.file("fill-disk.sh"))
     return f"its disk (/srv and the engine's) is full, {left.strip()} left"
 
 
 def _slow(container: Container) -> str:
-    quota = SLOW_PERCENT * 1000
-    script = f'touch /run/lab-slow; for id in $(docker ps -q); do docker update --cpu-period 100000 --cpu-quota {quota} "$id" >/dev/null; done'
-    engine.run(container, script)
-    return f"each container now running on it gets {SLOW_PERCENT} % of a processor; those started later run at full speed"
+    containers.run(container, containers.file("slow-services.sh"), environment={"PERCENT": str(SLOW_PERCENT)})
+    return f"each container now on it gets {SLOW_PERCENT} % of a processor; those started later run at full speed"
 
 
 def _hang(service: str) -> Inject:
     def inject(container: Container) -> str:
-        engine.run(container, f"docker pause {service}")
+        containers.run(container, f"docker pause {service}")
         return f"{service} hangs: it accepts connections and answers nothing"
 
     return inject
@@ -141,7 +116,9 @@ FAULTS = {
 
 def table() -> str:
     """All faults, a line each."""
-    return "\n".join(f"{fault.name:<16}{'--host H' if fault.on == 'host' else '':<10}{fault.help}" for fault in FAULTS.values())
+    return "\n".join(
+        f"{fault.name:<16}{'--host H' if fault.on == 'host' else '':<10}{fault.help}" for fault in FAULTS.values()
+    )
 
 
 def inject(lab: Lab, name: str, host: str, report: Report) -> None:
@@ -156,30 +133,32 @@ def inject(lab: Lab, name: str, host: str, report: Report) -> None:
     if fault.on == "host" and host not in lab.hosts:
         raise LabError(f"{name} needs --host, one of {', '.join(lab.hosts)}" + (f", not {host!r}" if host else ""))
     part = host if fault.on == "host" else fault.on
-    client = engine.connect()
+    client = containers.connect()
     report(f"{part}: {fault.inject(_running(client, lab, part))}. `inv lab.fault clear` undoes it")
 
 
 def clear(lab: Lab, report: Report) -> None:
     """Undo every fault, whoever injected it; a part that was removed is `up`'s to make anew."""
-    client = engine.connect()
+    client = containers.connect()
     for part in ("registry", "balancer", *lab.hosts):
-        container = engine.find(client, lab, part)
+        container = containers.find(client, lab, part)
         if container is None:
             report(f"{part}: missing; run `inv lab.up`")
             continue
-        did = engine.revive(client, lab, container, part)
+        did = containers.revive(client, lab, container, part)
         if part in lab.hosts:
             hosts.wait_for_systemd(container)
-            did += engine.run(container, _CLEAR_HOST).splitlines()
+            did += containers.run(container, containers.file("clear-faults.sh")).splitlines()
             hosts.wait_for_docker(container)
         if did:
             report(f"{part}: {', '.join(did)}")
 
 
 def _running(client: DockerClient, lab: Lab, part: str) -> Container:
-    container = engine.find(client, lab, part)
+    container = containers.find(client, lab, part)
     state = container.status if container else "missing"
     if container is None or state != "running":
-        raise LabError(f"{lab.container(part)} is {state}, not running; `inv lab.fault clear` or `inv lab.up` brings it back")
+        raise LabError(
+            f"{lab.container(part)} is {state}, not running; `inv lab.fault clear` or `inv lab.up` brings it back"
+        )
     return container

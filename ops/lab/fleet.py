@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ops.lab import balancer, credentials, data, engine, hosts, images, registry, shop
+from ops.lab import balancer, containers, credentials, data, hosts, images, inventory, registry, shop
 from ops.lab.images import Report
 from ops.lab.names import LABEL, Lab
 from ops.lab.registry import Push
@@ -26,20 +26,20 @@ def up(lab: Lab, report: Report) -> None:
         LabError: a part can't be brought up. What is up stays; `up` may be repeated.
     """
     began = time.monotonic()
-    client = engine.connect()
+    client = containers.connect()
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     (lab.state / "app-hosts").write_text(f"{lab.app_hosts}\n")
     credentials.ensure_ssh_key(lab)
     credentials.ensure_certificates(lab)
     data.write_urls(lab)
-    engine.ensure_network(client, lab)
+    containers.ensure_network(client, lab)
     remove_surplus(client, lab, report)
     base = images.base(client, report)
     _parallel(lab, base, report)
     hosts.write_known_hosts(client, lab)
-    report(
-        f"lab {lab.name} is up after {time.monotonic() - began:.1f} s: http://127.0.0.1:{lab.ports.http}/ in front of {', '.join(lab.hosts[:-1])}"
-    )
+    inventory.write(lab)
+    seconds = time.monotonic() - began
+    report(f"lab {lab.name} is up after {seconds:.1f} s: http://127.0.0.1:{lab.ports.http}/, {', '.join(lab.hosts)}")
 
 
 def _parallel(lab: Lab, base: str, report: Report) -> None:
@@ -50,35 +50,38 @@ def _parallel(lab: Lab, base: str, report: Report) -> None:
 
     def build(part: str) -> str:
         return images.build(
-            engine.connect(), f"opsbook-lab-{part}", images.folder_context(images.FOLDER / part, BASE=base), report
+            containers.connect(), f"opsbook-lab-{part}", images.folder_context(images.FOLDER / part, BASE=base), report
         )
 
     def start_registry() -> None:
         image = built["registry"].result()
-        say("registry", registry.ensure(engine.connect(), lab, image))
+        say("registry", registry.ensure(containers.connect(), lab, image))
 
     def boot(host: str) -> None:
         image = built["host"].result()
-        say(host, hosts.boot(engine.connect(), lab, host, image))
+        say(host, hosts.boot(containers.connect(), lab, host, image))
 
     def push_infrastructure() -> None:
         wanted = [Push(local=built[part].result(), name=name) for part, name in _PARTS.items() if name]
         ready.result()
-        say("infrastructure images", _pushed(registry.push(engine.connect(), lab, wanted)))
+        say("infrastructure images", _pushed(registry.push(containers.connect(), lab, wanted)))
 
     def push_shop() -> None:
-        wanted = shop.build(engine.connect(), lab, base, report)
+        wanted = shop.build(containers.connect(), lab, base, report)
         infrastructure.result()
-        say(f"shop images {wanted[0].name} … {wanted[-1].name}", _pushed(registry.push(engine.connect(), lab, wanted)))
+        say(
+            "images of the shop",
+            _pushed(registry.push(containers.connect(), lab, wanted)),
+        )
 
     def serve_data() -> None:
         booted[data.HOST].result()
         infrastructure.result()
-        say("PostgreSQL and Redis", data.ensure(engine.connect(), lab))
+        say("PostgreSQL and Redis", data.ensure(containers.connect(), lab))
 
     def balance() -> None:
         image = built["haproxy"].result()
-        say("load balancer", balancer.ensure(engine.connect(), lab, image))
+        say("load balancer", balancer.ensure(containers.connect(), lab, image))
 
     # One thread each, also for those that wait for others: never fewer threads than jobs, or they wait for ever.
     pool = ThreadPoolExecutor(max_workers=len(_PARTS) + len(lab.hosts) + 6)
@@ -102,25 +105,28 @@ def _pushed(count: int) -> str:
 def remove_surplus(client: DockerClient, lab: Lab, report: Report) -> None:
     """Remove containers of this lab that its size does not want any more; their volumes stay until `down --volumes`."""
     wanted = {lab.container(part) for part in (*lab.hosts, "registry", "balancer")}
-    for container in client.containers.list(all=True, filters={"label": f"{LABEL}={lab.name}"}):
+    for container in client.containers.list(all=True, filters=_own(lab)):
         if container.name not in wanted:
-            engine.discard(container)
+            containers.discard(container)
             report(f"{container.name}: removed, the lab has {lab.app_hosts} application hosts now")
+
+
+def _own(lab: Lab) -> dict[str, str | list[str] | bool]:
+    return {"label": f"{LABEL}={lab.name}"}
 
 
 def down(lab: Lab, report: Report, *, volumes: bool = False) -> None:
     """Remove the lab's containers and network; with `volumes` also its data, keys and passwords. Images stay."""
-    client = engine.connect()
-    chosen = {"label": f"{LABEL}={lab.name}"}
-    for container in client.containers.list(all=True, filters=chosen):
-        engine.discard(container)
+    client = containers.connect()
+    for container in client.containers.list(all=True, filters=_own(lab)):
+        containers.discard(container)
         report(f"{container.name}: removed")
-    for network in client.networks.list(filters=chosen):
+    for network in client.networks.list(filters=_own(lab)):
         network.remove()
         report(f"network {network.name}: removed")
     if not volumes:
         return
-    for volume in client.volumes.list(filters=chosen):
+    for volume in client.volumes.list(filters=_own(lab)):
         volume.remove()
     shutil.rmtree(lab.state, ignore_errors=True)
     report("volumes, keys and passwords: removed")

@@ -1,4 +1,4 @@
-"""Images of the lab, built once from folders; a tag is the hash of what went in, so a change builds anew and nothing else does."""
+"""Images of the lab, built once from folders; a tag is the hash of what went in, so only a change builds anew."""
 
 from __future__ import annotations
 
@@ -24,13 +24,6 @@ FOLDER = Path(__file__).parent / "images"
 SUITE = "debian:trixie"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 _AT_ONCE = threading.Semaphore(2)
-
-_BASE = b"""FROM debian:trixie
-COPY ca /usr/local/share/ca-certificates
-RUN printf 'path-exclude=/usr/share/doc/*\\npath-exclude=/usr/share/man/*\\npath-exclude=/usr/share/locale/*\\n' > /etc/dpkg/dpkg.cfg.d/slim \\
- && if command -v update-ca-certificates >/dev/null; then update-ca-certificates; else apt-get update -q && apt-get install -y -q ca-certificates; fi
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,11 @@ def base(client: DockerClient, report: Report) -> str:
     """
     _ensure_debian(client, report)
     found = sorted(CERTIFICATES.glob("*.crt")) if CERTIFICATES.is_dir() else []
-    files = [("Dockerfile", _BASE), ("ca/.keep", b""), *((f"ca/{path.name}", path.read_bytes()) for path in found)]
+    files = [
+        ("Dockerfile", (FOLDER / "base.Dockerfile").read_bytes()),
+        ("ca/.keep", b""),
+        *((f"ca/{path.name}", path.read_bytes()) for path in found),
+    ]
     return build(client, "opsbook-lab-base", Context(files=tuple(files)), report)
 
 

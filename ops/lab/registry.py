@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.lab import engine
+from ops.lab import containers
 from ops.lab.credentials import htpasswd, password, write_private
 from ops.lab.errors import LabError
 from ops.lab.names import Lab
@@ -26,7 +26,7 @@ _ACCEPT = "application/vnd.docker.distribution.manifest.v2+json, application/vnd
 
 @dataclass(frozen=True)
 class Push:
-    """One image to have in the registry: `local` is the tag in the machine's engine, `name` its repository and tag there (`shop/api:v1`)."""
+    """One image to have in the registry: `local` is its tag in the machine's engine, `name` there (`shop/api:v1`)."""
 
     local: str
     name: str
@@ -35,7 +35,7 @@ class Push:
 def ensure(client: DockerClient, lab: Lab, image: str) -> str:
     """Make or mend the registry and wait until it answers; returns what was done."""
     htpasswd(lab, USER, password(lab, "registry-password"))
-    spec = engine.Spec(
+    spec = containers.Spec(
         part="registry",
         image=image,
         aliases=("registry.lab",),
@@ -45,7 +45,7 @@ def ensure(client: DockerClient, lab: Lab, image: str) -> str:
             (str(lab.state / "registry"), "/etc/lab"),
         ),
     )
-    _, did = engine.ensure_container(client, lab, spec)
+    _, did = containers.ensure_container(client, lab, spec)
     end = time.monotonic() + 20
     while True:
         try:
@@ -59,7 +59,7 @@ def ensure(client: DockerClient, lab: Lab, image: str) -> str:
             continue
         if status != 200:
             raise LabError(
-                f"the registry refuses its own user {USER}: HTTP {status}; `inv lab.down` and `inv lab.up` renew its password file"
+                f"the registry refuses its own user {USER} (HTTP {status}); inv lab.down, then inv lab.up make it anew"
             )
         return did
 
@@ -110,7 +110,7 @@ def images(lab: Lab) -> list[str]:
 
 
 def push(client: DockerClient, lab: Lab, wanted: list[Push]) -> int:
-    """Have all wanted images in the registry; returns how many were pushed. What is there with the digest of the last push is left alone.
+    """Have all wanted images in the registry; returns how many were pushed: those that were not there as last pushed.
 
     Raises:
         LabError: the registry took one not.
@@ -140,7 +140,7 @@ def _digest(lab: Lab, name: str, connection: http.client.HTTPSConnection) -> str
 
 
 def _push_one(client: DockerClient, lab: Lab, item: Push) -> str:
-    # The engine takes a registry on 127.0.0.0/8 without knowing its authority; the repository's path is the same as under registry.lab:5000.
+    # The engine takes a registry on 127.0.0.0/8 without knowing its authority; repository paths are as under ADDRESS.
     repository, tag = item.name.rsplit(":", 1)
     target = f"127.0.0.1:{lab.ports.registry}/{repository}"
     client.images.get(item.local).tag(target, tag)

@@ -65,7 +65,7 @@ def build(client: DockerClient, lab: Lab, base: str, report: images.Report) -> l
 
 
 def migration_facts(migrations: list[str]) -> tuple[tuple[str, str], ...]:
-    """Build arguments that become the image's labels: head, and whether its newest migration is compatible and reversible."""
+    """Build arguments that become labels: the head, and whether its newest migration is compatible and reversible."""
     head = migrations[-1]
     return (
         ("MIGRATIONS_COMPATIBLE", "false" if head in _INCOMPATIBLE else "true"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ops.lab import data, engine, registry, shop
+from ops.lab import containers, data, hosts, registry, shop
 from ops.lab.credentials import password
 from ops.lab.errors import LabError
 from ops.lab.hosts import USER
@@ -102,7 +102,7 @@ def status(lab: Lab) -> LabStatus:
     """
     if not (lab.state / "ca.pem").exists():
         raise LabError(f"lab {lab.name} was never up (no {lab.state}/ca.pem); run `inv lab.up`")
-    client = engine.connect()
+    client = containers.connect()
     ca = str(lab.state / "ca.pem")
     found = {host: _host(client, lab, host) for host in lab.hosts}
     store = _registry(client, lab, ca)
@@ -157,8 +157,19 @@ def _host(client: DockerClient, lab: Lab, name: str) -> HostStatus:
         container=lab.container(name),
         ip=lab.ip(name),
         role="data" if name == data.HOST else "app",
-        state=_state(client, lab, name),
+        state=_host_state(client, lab, name),
     )
+
+
+def _host_state(client: DockerClient, lab: Lab, name: str) -> str:
+    state = _state(client, lab, name)
+    container = containers.find(client, lab, name)
+    if state != "running" or container is None:
+        return state
+    try:
+        return ", ".join(hosts.ailments(container, data.SERVICES if name == data.HOST else ())) or state
+    except LabError:
+        return "not answering"
 
 
 def _registry(client: DockerClient, lab: Lab, ca: str) -> RegistryStatus:
@@ -183,7 +194,7 @@ def _registry(client: DockerClient, lab: Lab, ca: str) -> RegistryStatus:
 
 
 def _state(client: DockerClient, lab: Lab, part: str) -> str:
-    container = engine.find(client, lab, part)
+    container = containers.find(client, lab, part)
     if container is None:
         return "missing"
     if container.status == "running" and not container.attrs["NetworkSettings"]["Networks"].get(lab.network):
@@ -199,6 +210,7 @@ def table(found: LabStatus) -> str:
     lines = [f"lab {found.name}: {found.state}", *(f"  {part:<14}{state:<14}{where}" for part, state, where in rows)]
     login = next(iter(found.hosts.values()))
     lines.append(
-        f"  log in: ssh -i {login.identity} -o UserKnownHostsFile={login.known_hosts} -p {login.port} {login.user}@{login.address}"
+        f"  log in: ssh -i {login.identity} -o UserKnownHostsFile={login.known_hosts} "
+        f"-p {login.port} {login.user}@{login.address}"
     )
     return "\n".join(lines)

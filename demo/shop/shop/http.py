@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -120,7 +121,10 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
 async def page(request: web.Request) -> web.Response:
     """The shop's page, for people."""
     name = html.escape(request.app[RELEASE].version)
-    body = f"<!doctype html><html lang=en><meta charset=utf-8><title>shop {name}</title><h1>The shop</h1><p>Version <b>{name}</b> on {html.escape(host())}.\n"
+    body = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>shop {name}</title>"
+        f"<h1>The shop</h1><p>Version <b>{name}</b> on {html.escape(host())}.\n"
+    )
     return web.Response(text=body, content_type="text/html")
 
 
@@ -169,7 +173,7 @@ async def _answers(question: object) -> bool:
 
 
 def _available_memory() -> int:
-    with open("/proc/meminfo") as lines:
+    with Path("/proc/meminfo").open() as lines:
         for line in lines:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024

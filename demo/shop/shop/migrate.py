@@ -1,4 +1,7 @@
-"""`shop migrate up | down --to HEAD | head | pending | reversible --to HEAD`: one at a time, by an advisory lock; every command may be repeated."""
+"""`shop migrate up | down --to HEAD | head | pending | reversible --to HEAD`.
+
+One at a time, by an advisory lock; every command may be repeated.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ DELAY_SECONDS = float(os.environ.get("MIGRATE_DELAY", "0"))
 """Waits so long after each statement: for tests that interrupt a migration."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS schema_migrations
-            (id text PRIMARY KEY, done boolean NOT NULL, version text NOT NULL, at timestamptz NOT NULL DEFAULT now())"""
+            (id text PRIMARY KEY, done boolean NOT NULL, version text NOT NULL,
+             at timestamptz NOT NULL DEFAULT now())"""
 
 
 class Refused(Exception):
@@ -101,7 +105,8 @@ async def _up(connection: asyncpg.Connection, own: Release) -> int:
         return 0
     if ahead:
         raise Refused(
-            f"the database has {', '.join(ahead)}, which {own.version} does not know, and lacks {', '.join(m.id for m in pending)}"
+            f"the database has {', '.join(ahead)}, which {own.version} does not know, "
+            f"and lacks {', '.join(migration.id for migration in pending)}"
         )
     for migration in pending:
         if migration.id in rows:

@@ -1,4 +1,7 @@
-"""The schema, step by step. Each statement commits by itself, as many tools do: a failing migration stays half done until `down` cleans it."""
+"""The schema, step by step.
+
+Each statement commits by itself, as with many tools: a failing migration stays half done until `down` cleans it.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,13 @@ ALL = {
         Migration(
             "0001",
             up=(
-                """CREATE TABLE IF NOT EXISTS orders (id bigserial PRIMARY KEY, item text NOT NULL, quantity int NOT NULL CHECK (quantity > 0),
-                   version text NOT NULL, created_at timestamptz NOT NULL DEFAULT now())""",
-                """CREATE TABLE IF NOT EXISTS tick (id bigserial PRIMARY KEY, version text NOT NULL, host text NOT NULL, instance text NOT NULL,
-                   at timestamptz NOT NULL DEFAULT clock_timestamp())""",
-                """CREATE TABLE IF NOT EXISTS overlap (id bigserial PRIMARY KEY, instance text NOT NULL, other text NOT NULL,
-                   at timestamptz NOT NULL DEFAULT clock_timestamp())""",
+                """CREATE TABLE IF NOT EXISTS orders (id bigserial PRIMARY KEY, item text NOT NULL,
+                   quantity int NOT NULL CHECK (quantity > 0), version text NOT NULL,
+                   created_at timestamptz NOT NULL DEFAULT now())""",
+                """CREATE TABLE IF NOT EXISTS tick (id bigserial PRIMARY KEY, version text NOT NULL, host text NOT NULL,
+                   instance text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp())""",
+                """CREATE TABLE IF NOT EXISTS overlap (id bigserial PRIMARY KEY, instance text NOT NULL,
+                   other text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp())""",
             ),
             down=("DROP TABLE IF EXISTS overlap", "DROP TABLE IF EXISTS tick", "DROP TABLE IF EXISTS orders"),
         ),
@@ -33,8 +37,8 @@ ALL = {
             "0002",
             up=(
                 "ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text",
-                """CREATE TABLE IF NOT EXISTS shipments (id bigserial PRIMARY KEY, order_id bigint NOT NULL REFERENCES orders (id),
-                   sent_at timestamptz NOT NULL DEFAULT now())""",
+                """CREATE TABLE IF NOT EXISTS shipments (id bigserial PRIMARY KEY,
+                   order_id bigint NOT NULL REFERENCES orders (id), sent_at timestamptz NOT NULL DEFAULT now())""",
             ),
             down=("DROP TABLE IF EXISTS shipments", "ALTER TABLE IF EXISTS orders DROP COLUMN IF EXISTS note"),
         ),

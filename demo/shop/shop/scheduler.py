@@ -1,4 +1,4 @@
-"""The scheduler, of which there must be one: a row in `tick` every two seconds, and a row in `overlap` whenever two were at work."""
+"""The scheduler, of which there must be one: a row in `tick` every two seconds, in `overlap` when two are at work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _session(instance: str, stop: asyncio.Event) -> None:
         while not stop.is_set():
             HEARTBEAT.touch()
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                # A dead scheduler's lock lingers for a while; only a tick after our own start proves that another one lives.
+                # A dead one's lock lingers for a while; only a tick after our own start proves that another one lives.
                 other = await connection.fetchval(
                     "SELECT instance FROM tick WHERE at > $1 AND instance <> $2 LIMIT 1", started, instance
                 )

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Makes or mends PostgreSQL and Redis on the data host; says something only if there was something to do.
+set -eu
+# Root's alone; inside the containers the servers' own users read the secrets. On the disk that outlives the host's container: the
+# services start at boot, before this script could put their files anywhere.
+install -d -m 700 /disk/lab-data
+cd /disk/lab-data
+install -d -m 755 secrets
+put() {
+    if [ "$(cat "$2" 2>/dev/null)" = "$1" ]; then return; fi
+    printf '%s\n' "$1" >"$2.new"
+    chmod 644 "$2.new"
+    mv "$2.new" "$2"
+    echo changed
+}
+changed=$(
+    put "${COMPOSE:?}" compose.yaml
+    put "${POSTGRES_PASSWORD:?}" secrets/postgres-password
+    put "${REDIS_CONF:?}" secrets/redis.conf
+)
+health=$(docker inspect -f '{{.State.Health.Status}}' postgres redis 2>/dev/null | sort -u)
+if [ -z "$changed" ] && [ "$health" = healthy ]; then exit 0; fi
+for name in postgres redis; do
+    if [ "$(docker inspect -f '{{.State.Paused}}' $name 2>/dev/null)" = true ]; then docker unpause $name; fi
+done
+export DOCKER_CONFIG=/run/lab-docker
+printf %s "${REGISTRY_PASSWORD:?}" | docker login -u deploy --password-stdin "${REGISTRY:?}" >/dev/null 2>&1
+start() { docker compose up -d --wait --wait-timeout 90 --quiet-pull --remove-orphans "$@" 2>&1; }
+start || start --force-recreate
+rm -rf /run/lab-docker
