@@ -129,4 +129,5 @@ class Redactor:
             for short in range(max(start, len(data) - SHORTEST + 1), first):
                 if head.startswith(data[short:]):
                     first = short
+                    break
         return first

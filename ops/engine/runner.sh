@@ -3,7 +3,8 @@
 # keeps what happened under STATE/runs/RUN, and streams it back. POSIX sh (dash, bash, busybox) plus bash, flock, setsid.
 #
 #   sh -c "$(cat runner.sh)" opsbook-runner STATE RUN NONCE LAUNCHER [OPTION...]     LAUNCHER: the text of launcher.sh
-#   options: disk (secrets may lie on disk where there is no tmpfs), cap=BYTES (output kept), grace=SECONDS (TERM to KILL)
+#   options: disk (secrets may lie on disk where there is no tmpfs), cap=BYTES (output kept), grace=SECONDS (TERM to KILL),
+#   beat=SECONDS (a sign of life at least that often while a step runs)
 #
 # In:   A B C KIND ARG...\n, then A + B + C bytes of payload (three parts), then ".\n".
 #   put NAME (A: content)                     file of the run: plan.json, preamble, direction, ...
@@ -25,8 +26,8 @@ um=$(umask)
 umask 077
 state=$1 run=$2 nonce=$3 launcher=$4
 shift 4
-cap=8388608 grace=5 disk=''
-for o; do case $o in disk) disk=1 ;; cap=*) cap=${o#*=} ;; grace=*) grace=${o#*=} ;; esac; done
+cap=8388608 grace=5 beat=5 disk=''
+for o; do case $o in disk) disk=1 ;; cap=*) cap=${o#*=} ;; grace=*) grace=${o#*=} ;; beat=*) beat=${o#*=} ;; esac; done
 fatal() { printf '\nopsbook %s fatal %s\n' "$nonce" "$*"; exit 3; }
 named() { case $1 in '' | .* | *[!A-Za-z0-9._:-]*) return 1 ;; esac; }
 clock() { read -r up _ </proc/uptime; up=${up%%.*}; }
@@ -91,14 +92,14 @@ exec 4<&-
 # Leases: STATE/lease/RESOURCE with lines run= owner= purpose= boot= until= token=, changed under STATE/lease/.lock.
 # extend SECONDS RESOURCE: 0 ours and extended (never shortened), 1 not ours, 2 cannot be written.
 extend() {
-  f=$state/lease/$2 holder='' where='' until=0
-  [ -f "$f" ] || return 1
-  while IFS='=' read -r k v; do case $k in run) holder=$v ;; boot) where=$v ;; until) until=$v ;; esac; done <"$f"
+  file=$state/lease/$2 holder='' where='' until=0
+  [ -f "$file" ] || return 1
+  while IFS='=' read -r k v; do case $k in run) holder=$v ;; boot) where=$v ;; until) until=$v ;; esac; done <"$file"
   [ "$holder" = "$run" ] && [ "$where" = "$boot" ] || return 1
   clock
   [ $((up + $1)) -gt "$until" ] || return 0
   t=$state/lease/.new.$$
-  { sed "s/^until=.*/until=$((up + $1))/" "$f" >"$t" && mv "$t" "$f"; } 2>/dev/null || { rm -f "$t"; return 2; }
+  { sed "s/^until=.*/until=$((up + $1))/" "$file" >"$t" && mv "$t" "$file"; } 2>/dev/null || { rm -f "$t"; return 2; }
 }
 # locked COMMAND...: under the lease lock, 3 if that cannot be had.
 locked() {
@@ -205,7 +206,7 @@ tick() {
   if flow "$total"; then
     last=$up
     [ "$sent" -ge "$total" ] || echo tick >&6
-  elif [ $((up - last)) -ge 5 ]; then echo tick; last=$up; fi
+  elif [ $((up - last)) -ge "$beat" ]; then echo tick; last=$up; fi
 }
 interrupt() { # the launcher stops its step; it may not have begun yet
   read -r pid _ <"$d/began"
@@ -223,7 +224,9 @@ finish() {
       if [ -n "$pid" ]; then
         what=unknown
         # The launcher was killed: what it left running would go on beside whatever comes next.
-        for o in $(set +f; grep -alsF "; . $d/script" /proc/[0-9]*/cmdline); do o=${o%/*}; $as kill -KILL "-${o##*/}" 2>/dev/null; done
+        for o in $(set +f; cd /proc && echo [0-9]*); do
+          { tr '\0' ' ' <"/proc/$o/cmdline" | grep -qF "; . $d/script" && $as kill -KILL "-$o"; } 2>/dev/null
+        done
       else what=neverstarted; fi
       total=$sent
       length
