@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ops.settings import Settings
+from ops.settings import Exact, Line, Settings
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 
@@ -16,7 +16,7 @@ class Test(Settings):
 
     id: Identifier
     """Public name; becomes the step's id."""
-    title: str = ""
+    title: Line = ""
     retry: Annotated[int, Field(ge=0, le=3600)] = 30
     """Seconds to keep trying."""
     deadline: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -36,10 +36,10 @@ class HttpTest(Test):
     """With ``via: balancer``: scheme, host and port. ``path`` is appended."""
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] = "GET"
     path: Annotated[str, Field(pattern=r"^/[^\s'\"]*$")] = "/"
-    headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], str] = {}
-    body: str = ""
+    headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Line] = {}
+    body: Exact = ""
     status: Annotated[int, Field(ge=100, le=599)] = 200
-    json_path: dict[str, str | int | bool] = {}
+    json_path: dict[Annotated[str, Field(pattern=r"^\.[^\n]*$")], Exact | int | bool] = {}
     """jq paths and the values they must have, e.g. ``.database: up``. ``$VERSION`` as a value means the version that is
     deployed."""
     matches: str = ""
@@ -67,7 +67,7 @@ class CommandTest(Test):
 
     kind: Literal["command"] = "command"
     via: Literal["host", "ops"] = "host"
-    run: str
+    run: Annotated[str, Field(min_length=1)]
     """Shell text; it must only read."""
     equals: str | None = None
     matches: str | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from typing import assert_never
 
 from ops.checks.settings import CommandTest, HttpTest, SmokeTest, TlsTest
-from ops.plan.expect import Compares, Equals, Expect, Json, Matches, Succeeds
+from ops.plan.expect import Compares, Equals, Expect, Json, Matches, Succeeds, judged
 from ops.plan.model import OPS, Check, Step
 
 VERSION = "$VERSION"
@@ -31,6 +32,31 @@ def step(test: SmokeTest, slug: str, port: int = 0) -> Step:
             return _command(test)
         case _:
             assert_never(test)
+
+
+def together(
+    tests: tuple[SmokeTest, ...], slug: str, ports: Mapping[str, int], *, step_id: str, title: str
+) -> Step | None:
+    """Several tests as one step, all of which must hold; None for no tests."""
+    if not tests:
+        return None
+    steps = [step(t, slug, ports.get(getattr(t, "service", ""), 0)) for t in tests]
+    parts = []
+    for s in steps:
+        assert isinstance(s.act, Check)
+        parts.append(f"echo {shlex.quote(s.title)} && {judged(s.act.run, s.act.expect)}")
+    longest = max(t.retry for t in tests)
+    return Step(
+        id=step_id,
+        title=title,
+        why=steps[0].why,
+        act=Check(run=" &&\n".join(parts), retry=longest),
+        reads=tuple(dict.fromkeys(name for s in steps for name in s.reads)),
+        timeout=longest + sum(t.deadline for t in tests),
+        at=steps[0].at,
+        look="\n".join(dict.fromkeys(s.look for s in steps if s.look)),
+        otherwise=steps[0].otherwise,
+    )
 
 
 def container_address(slug: str, service: str) -> str:

@@ -107,16 +107,10 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
             steps=(
                 look(
                     "target",
-                    "There is a good release to return to",
-                    'test -n "$RELEASE" && test "$RELEASE" != "$CURRENT" && test -s "$APP/releases/$RELEASE/release.json"',
-                    "`inv releases` lists what is there; name one with --to.",
-                    ("APP", "RELEASE", "CURRENT"),
-                ),
-                look(
-                    "images",
-                    "Its images are on the host",
-                    images,
-                    "Pull them by the digests in its release.json.",
+                    "There is a good release to return to, and its images are here",
+                    f'test -n "$RELEASE" && test "$RELEASE" != "$CURRENT" &&\n  {images}',
+                    "`inv releases` lists what is there; name one with --to. Missing images: pull them by the digests in"
+                    " its release.json.",
                     ("APP", "RELEASE"),
                 ),
                 look(

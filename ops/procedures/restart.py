@@ -31,7 +31,9 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ("RELEASE",),
     )
     traffic = stages.out_and_in(inventory)
-    steps: list[Step] = [_recreate(f), _healthy(f), *stages.host_tests(inventory)]
+    steps: list[Step] = [_recreate(f), _healthy(f)]
+    if (smoke := stages.smoke(inventory)) is not None:
+        steps.append(smoke)
     if traffic:
         steps = [traffic[0], *steps, traffic[1]]
     if (write := release.secrets(f)) is not None:

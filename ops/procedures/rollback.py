@@ -43,7 +43,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     record = Stage(
         id="record",
         title="Record what was fled from",
-        steps=(release.mark(f, "good"), release.mark(f, "bad", "CURRENT")),
+        steps=(release.mark_fled(f),),
         waves=(hosts,),
         needed_by=("roll",),
     )

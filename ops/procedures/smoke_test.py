@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ops.checks import steps as checks
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.model import Computed, Given, Plan, Stage, Var
+from ops.plan.model import OPS, Computed, Given, Plan, Stage, Var
 from ops.procedures import stages, values
 from ops.procedures.preflight import look
 
@@ -25,8 +26,15 @@ def smoke_test(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ("RELEASE",),
     )
     found = [Stage(id="live", title="What is live", steps=(something,), waves=(inventory.app_hosts,))]
-    if tests := stages.host_tests(inventory):
+    known = stages.ports(inventory)
+    tests = tuple(
+        checks.step(t, inventory.slug, known.get(getattr(t, "service", ""), 0)) for t in stages.host_tests(inventory)
+    )
+    if tests:
         found.append(Stage(id="hosts", title="Smoke test on each host", steps=tests, waves=(inventory.app_hosts,)))
+    through = tuple(checks.step(t, inventory.slug) for t in stages.fleet_tests(inventory))
+    if through:
+        found.append(Stage(id="balancer", title="Smoke test through the balancer", steps=through, waves=((OPS,),)))
     plan = Plan(
         procedure="smoke-test",
         title="Smoke test what is live",
@@ -42,6 +50,6 @@ def smoke_test(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             ),
             values.recorded("VERSION", ".version", "its version"),
         ),
-        stages=(*found, *(replace(s, needed_by=()) for s in stages.verify(inventory))),
+        stages=tuple(found),
     )
     return with_hooks(plan, inventory.hooks, "smoke-test")

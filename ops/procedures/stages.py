@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.checks import steps as checks
+from ops.checks.settings import SmokeTest
 from ops.inventory.model import Inventory
 from ops.plan.model import OPS, Back, Change, Keep, Stage, Step
 from ops.proxies import steps as proxies
@@ -10,21 +11,25 @@ from ops.targets.compose import release
 from ops.targets.compose.release import Facets
 
 
-def host_tests(inventory: Inventory) -> tuple[Step, ...]:
+def host_tests(inventory: Inventory) -> tuple[SmokeTest, ...]:
     """The smoke tests that run on each host, before its switch."""
-    services = inventory.target.services
-    found = []
-    for test in inventory.smoke_tests:
-        if checks.on_host(test):
-            service = getattr(test, "service", "")
-            port = services[service].port if service in services else 0
-            found.append(checks.step(test, inventory.slug, port or 0))
-    return tuple(found)
+    return tuple(t for t in inventory.smoke_tests if checks.on_host(t))
 
 
-def fleet_tests(inventory: Inventory) -> tuple[Step, ...]:
+def fleet_tests(inventory: Inventory) -> tuple[SmokeTest, ...]:
     """The smoke tests that run at ops, through the balancer."""
-    return tuple(checks.step(t, inventory.slug) for t in inventory.smoke_tests if not checks.on_host(t))
+    return tuple(t for t in inventory.smoke_tests if not checks.on_host(t))
+
+
+def ports(inventory: Inventory) -> dict[str, int]:
+    """Service -> the port it listens on."""
+    return {name: s.port for name, s in inventory.target.services.items() if s.port}
+
+
+def smoke(inventory: Inventory) -> Step | None:
+    """All tests of a host as one step; None for no tests."""
+    title = "Smoke test the release on the host"
+    return checks.together(host_tests(inventory), inventory.slug, ports(inventory), step_id="smoke", title=title)
 
 
 def setup(inventory: Inventory, f: Facets) -> Stage:
@@ -57,18 +62,18 @@ def roll_steps(inventory: Inventory, f: Facets) -> tuple[Step, ...]:
     drain = inventory.deploy.drain.max
     switch = proxies.switch(inventory.proxy, inventory.slug, drain)
     has_workers = any(s.port is None or s.singleton for s in inventory.target.services.values())
-    steps: list[Step | None] = [release.start(f), *host_tests(inventory), switch]
+    steps: list[Step | None] = [release.start(f), smoke(inventory), switch]
     steps += [release.handover(f) if has_workers else None, release.link(f), release.stop_old(f)]
     return tuple(s for s in steps if s)
 
 
-def verify(inventory: Inventory, *, needed_by: tuple[str, ...] = ("roll",)) -> tuple[Stage, ...]:
+def verify(inventory: Inventory) -> tuple[Stage, ...]:
     """The smoke tests through the balancer; nothing when there are none."""
-    steps = fleet_tests(inventory)
-    if not steps:
-        return ()
     title = "Smoke test through the balancer"
-    return (Stage(id="verify", title=title, steps=steps, waves=((OPS,),), needed_by=needed_by, fleet=True),)
+    step = checks.together(fleet_tests(inventory), inventory.slug, {}, step_id="balancer", title=title)
+    if step is None:
+        return ()
+    return (Stage(id="verify", title=title, steps=(step,), waves=((OPS,),), needed_by=("roll",), fleet=True),)
 
 
 def out_and_in(inventory: Inventory) -> tuple[Step, Step] | None:

@@ -94,7 +94,7 @@ def volumes(names: tuple[str, ...]) -> Step | None:
         title="Make the named volumes",
         why="they belong to the app, not to a release: each release finds the same data",
         act=Change(
-            run=f'for v in {" ".join(names)}; do docker volume create "$v" >/dev/null; done',
+            run="\n".join(f"docker volume create {name} >/dev/null" for name in names),
             done_when=f"docker volume inspect {' '.join(names)}",
             undo=Keep(why="an empty volume changes nothing, a full one is not ours to remove"),
         ),
@@ -344,19 +344,34 @@ def stop_old(f: Facets) -> Step:
     )
 
 
-def mark(f: Facets, verdict: str, release: str = "RELEASE") -> Step:
-    """Marks a release good or bad in the state directory. The live release is never marked bad by its own redeploy."""
+def mark(f: Facets, verdict: str) -> Step:
+    """Marks the release good or bad in the state directory. The live release is never marked bad by its own redeploy."""
     other = "bad" if verdict == "good" else "good"
-    good, bad = f'"{f.state}/{verdict}/${release}"', f'"{f.state}/{other}/${release}"'
-    run = f'mkdir -p "{f.state}/good" "{f.state}/bad"; rm -f {bad}; touch {good}'
-    done = f"test -e {good} && test ! -e {bad}"
-    if verdict == "bad" and release == "RELEASE":
+    run, done = _marked(f.state, verdict, other, "RELEASE")
+    if verdict == "bad":
         run, done = f'[ "$RELEASE" = "$CURRENT" ] || {{ {run}; }}', f'test "$RELEASE" = "$CURRENT" || {{ {done}; }}'
-    fled = release == "CURRENT"
     why = {"good": "a rollback may come back to it", "bad": "no rollback comes back to it by itself"}[verdict]
+    return _record(f"mark-{verdict}", f"Mark the release {verdict}", why, run, done)
+
+
+def mark_fled(f: Facets) -> Step:
+    """Marks the release that a rollback returned to good, and the one it fled from bad."""
+    bad, good = _marked(f.state, "bad", "good", "CURRENT"), _marked(f.state, "good", "bad", "RELEASE")
+    title, why = "Mark the release that was left bad", "no rollback comes back to it by itself"
+    return _record("mark", title, why, f"{bad[0]}\n{good[0]}", f"{bad[1]} && {good[1]}")
+
+
+def _marked(state: str, verdict: str, other: str, release: str) -> tuple[str, str]:
+    """(text, probe) of one mark."""
+    this, that = f'"{state}/{verdict}/${release}"', f'"{state}/{other}/${release}"'
+    run = f'mkdir -p "{state}/good" "{state}/bad"; rm -f {that}; touch {this}'
+    return run, f"test -e {this} && test ! -e {that}"
+
+
+def _record(step_id: str, title: str, why: str, run: str, done: str) -> Step:
     return Step(
-        id=f"mark-{'fled' if fled else verdict}",
-        title="Mark the release that was fled from bad" if fled else f"Mark the release {verdict}",
+        id=step_id,
+        title=title,
         why=why,
         act=Change(run=run, done_when=done, undo=Keep(why="the verdict stands")),
         reads=("APP", "RELEASE", "CURRENT"),
