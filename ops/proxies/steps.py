@@ -74,8 +74,9 @@ def _files(proxy: Haproxy, slug: str, drain: int) -> Step:
 
 def _container(proxy: Haproxy, slug: str, login: str, password: tuple[str, ...]) -> Step:
     name = f"{slug}-proxy"
+    # `always`: a reload by `docker kill -s USR2` counts as a stop by hand, after which `unless-stopped` ends at a reboot
     create = (
-        f"docker run -d --name {name} --restart unless-stopped --network {slug} --publish {proxy.listen}:8080 \\\n"
+        f"docker run -d --name {name} --restart always --network {slug} --publish {proxy.listen}:8080 \\\n"
         '  --label org.opsbook.proxy=@MARK@ --volume "$APP/proxy:/opsbook" --log-opt max-size=10m --log-opt max-file=3 \\\n'
         f"  --user root --entrypoint haproxy {proxy.image} \\\n"
         "  -W -db -S /run/haproxy-master.sock -f /opsbook/haproxy.cfg -f /opsbook/live.cfg"
