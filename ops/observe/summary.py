@@ -1,0 +1,117 @@
+"""How a run ended, for people: the verdict, the reason, what changed on each host, where the log is, what to type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ops.engine.outcome import DONE, NEEDS_HUMAN, Failure, Outcome, Tally
+from ops.observe.texts import duration, findings, indented, listed
+
+VERDICTS = {
+    0: "DONE",
+    1: "A CHECK SAID NO",
+    20: "REFUSED, nothing was changed",
+    21: "LOCKED, nothing was changed",
+    30: "FAILED AND TAKEN BACK",
+    40: "NEEDS A HUMAN",
+    130: "INTERRUPTED, can be resumed",
+}
+TAIL = 20
+"""Lines of a failed step's output in the summary."""
+
+
+def text(outcome: Outcome, log: str, page: str = "") -> str:
+    """The summary. ``log``: path of the run's log; ``page``: path of the page on which to go on by hand."""
+    lines = [
+        "",
+        f"{VERDICTS.get(outcome.exit, f'EXIT {outcome.exit}')} · {duration(outcome.seconds)} · {outcome.summary}",
+    ]
+    if outcome.failures:
+        lines += _failure(outcome.failures[0])
+    for further in outcome.failures[1:]:
+        lines.append(f"  also: {further.host} {further.direction} {further.address}: {further.cause}")
+    lines += [f"  {host:<8} {_tally(tally)}" for host, tally in sorted(outcome.hosts.items())]
+    if outcome.stuck:
+        lines.append("Not back where they were:")
+        lines += [f"  {host:<8} {what}" for host, what in sorted(outcome.stuck.items())]
+    if outcome.warnings:
+        lines += ["Warnings:", findings(outcome.warnings)]
+    if outcome.exit == NEEDS_HUMAN and page and outcome.anchor:
+        lines.append(f"By hand:  {page}#{anchor(outcome.anchor)}")
+    lines.append(f"Log:      {log}")
+    if outcome.next_command:
+        lines.append(f"Next:     {outcome.next_command}")
+    return "\n".join(lines)
+
+
+def anchor(address: str) -> str:
+    """The anchor of a step on its page."""
+    return address.replace(".", "-")
+
+
+def _failure(failure: Failure) -> list[str]:
+    at = f"{failure.host} (at {failure.place})" if failure.place != failure.host else failure.host
+    lines = [f"Because:  {at}: {failure.title} [{failure.address}]: {failure.cause}"]
+    if failure.tail.strip():
+        lines += ["  it said:", _last(failure.tail)]
+    if failure.evidence.strip():
+        lines += ["  found there:", _last(failure.evidence)]
+    if failure.otherwise:
+        lines.append(f"  -> {failure.otherwise}")
+    return lines
+
+
+def _last(told: str) -> str:
+    return indented("\n".join(told.rstrip().splitlines()[-TAIL:]), 6)
+
+
+def _tally(tally: Tally) -> str:
+    parts = []
+    if tally.done:
+        parts.append(f"{len(tally.done)} done")
+    if tally.failed:
+        parts.append(f"failed: {listed(tally.failed)}")
+    if tally.undone:
+        parts.append(f"{len(tally.undone)} taken back")
+    if tally.torn:
+        parts.append(f"neither done nor taken back: {listed(tally.torn)}")
+    return " · ".join(parts) or "nothing to do"
+
+
+def data(outcome: Outcome, log: str) -> dict[str, Any]:
+    """The summary for machines: the fields of the last JSON line."""
+    reason = outcome.failures[0] if outcome.failures else None
+    return {
+        "exit": outcome.exit,
+        "verdict": VERDICTS.get(outcome.exit, ""),
+        "procedure": outcome.procedure,
+        "environment": outcome.environment,
+        "summary": outcome.summary,
+        "seconds": round(outcome.seconds, 3),
+        "hosts": {
+            host: {
+                "done": list(t.done),
+                "failed": list(t.failed),
+                "undone": list(t.undone),
+                "torn": list(t.torn),
+            }
+            for host, t in sorted(outcome.hosts.items())
+        },
+        "reason": {
+            "host": reason.host,
+            "step": reason.address,
+            "cause": reason.cause,
+            "output": reason.tail,
+            "evidence": reason.evidence,
+        }
+        if reason
+        else None,
+        "stuck": dict(outcome.stuck),
+        "execs": dict(outcome.execs),
+        "barriers": outcome.barriers,
+        "log": log,
+        "next": outcome.next_command,
+    }
+
+
+__all__ = ["DONE", "VERDICTS", "anchor", "data", "text"]
