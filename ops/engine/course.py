@@ -20,13 +20,18 @@ class Course:
         self.interrupted = threading.Event()
         self.failures: list[tuple[Work, Ending]] = []
         self.warnings: list[Finding] = list(warnings)
-        self.barriers = 0
+        self.waves = 0
         self._lock = threading.Lock()
 
     def wave(self, hosts: Iterable[str], row: Callable[[str], None]) -> None:
-        """``row`` for every host side by side, and a barrier after it. The first Ctrl-C lets running steps end."""
+        """``row`` for every host side by side; returns when all are through. A first Ctrl-C lets running steps end."""
+        self.waves += 1
         values(each(hosts, row, interrupted=self._interrupt))
-        self.barriers += 1
+
+    @property
+    def barriers(self) -> int:
+        """How often all hosts were waited for before anything was sent to any."""
+        return max(0, self.waves - 1)
 
     def fail(self, work: Work, ending: Ending, *, stop: bool) -> None:
         """A turn did not end well. ``stop``: nothing new is to begin on any host."""

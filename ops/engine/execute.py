@@ -192,7 +192,8 @@ class _Execution:
                 ending = Ending(outcome="refused", cause=f"the journal could not be written: {error}")
             if ending.good:
                 continue
-            if isinstance(work.step.act, Check) and work.step.act.advice:
+            advice = isinstance(work.step.act, Check) and work.step.act.advice
+            if advice or work.stage.advisory:
                 message = f"{work.step.title}: {ending.cause}"
                 self._course.warn(
                     Finding(
@@ -203,6 +204,8 @@ class _Execution:
                         remedy=work.step.otherwise,
                     )
                 )
+                if work.stage.advisory:
+                    return
                 continue
             self._course.fail(work, ending, stop=turns.bound.plan.changes)
 
@@ -260,3 +263,6 @@ class _Execution:
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(text.encode()).decode("utf-8", "replace")
+
+
+__all__ = ["Actor", "execute"]

@@ -18,9 +18,9 @@ from ops.engine.parallel import each
 from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
 from ops.engine.transport.errors import TransportError
 from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
-from ops.plan.facts import Answer, Facts, value_key
+from ops.plan.facts import Answer, Facts, secrets_at, value_key
 from ops.plan.identity import identity
-from ops.plan.model import OPS, Plan, Secret
+from ops.plan.model import OPS, Computed, Plan
 
 OUTPUT_LIMIT = 8 << 20
 
@@ -56,19 +56,29 @@ def prepare(
     asked = replace(ask, hosts=())
     plan = narrowed(plan, ask.hosts)
     known = known_values(plan, asked, run)
-    found, unreachable = _ops(plan, known, links, secrets, tell)
-    told = names(found, [v.name for v in plan.vars if v.at == OPS])
     hosts = [m for m in plan.hosts if m != OPS]
-    results = each(hosts, lambda h: _timed(h, inquiry(plan, h), {**known[h], **told}, links, tell))
-    collected: dict[str, Mapping[str, Answer]] = {OPS: found} if found else {}
-    for host, result in results.items():
-        if isinstance(result, TransportError | ProbeFailed):
-            unreachable[host] = f"{result.cause}. {result.remedy}"
-        elif isinstance(result, Exception):
-            raise _as_refusal(host, result) from result
-        else:
-            collected[host] = result
-    facts = Facts(answers=redacted(collected, redact), unreachable=unreachable)
+    found: dict[str, Mapping[str, Answer]] = {}
+    unreachable: dict[str, str] = {}
+
+    def take(results: Mapping[str, dict[str, Answer] | Exception]) -> None:
+        for machine, result in results.items():
+            if isinstance(result, TransportError | ProbeFailed):
+                unreachable[machine] = f"{result.cause}. {result.remedy}"
+            elif isinstance(result, Exception):
+                raise _as_refusal(machine, result) from result
+            else:
+                found[machine] = {**found.get(machine, {}), **result}
+
+    with _files({n: secrets[n] for n in secrets_at(plan, OPS) if n in secrets}) as paths:
+        # The ops machine first: its values feed the hosts. What it asks about the hosts' own values comes last.
+        values, early, late = _at_ops(plan)
+        take(_ask_all({OPS: values}, {OPS: {**known[OPS], **paths}}, links, tell))
+        told = names(found.get(OPS, {}), [name for name, _ in values.values])
+        env = {m: {**known[m], **told} for m in hosts} | {OPS: {**known[OPS], **paths, **told}}
+        take(_ask_all({**{h: inquiry(plan, h) for h in hosts}, OPS: early}, env, links, tell))
+        env[OPS] |= _agreed(plan, found)
+        take(_ask_all({OPS: late}, env, links, tell))
+    facts = Facts(answers=redacted(found, redact), unreachable=unreachable)
     return Prepared(bound=_bound(plan, asked, facts, run), ask=asked, facts=facts, run=run)
 
 
@@ -83,22 +93,35 @@ def redacted(found: Mapping[str, Mapping[str, Answer]], redact: Callable[[str], 
     }
 
 
-def _ops(
-    plan: Plan, known: Mapping[str, Mapping[str, str]], links: Links, secrets: Mapping[str, bytes], tell: Observer
-) -> tuple[dict[str, Answer], dict[str, str]]:
-    """The ops machine first: its values feed the hosts. Its texts may read secrets, for as long as the probe lasts."""
-    asked = inquiry(plan, OPS)
-    if asked.empty:
-        return {}, {}
-    readable = {v.name for v in plan.vars if isinstance(v.source, Secret)}
-    with _files({n: data for n, data in secrets.items() if n in readable}) as paths:
-        try:
-            found = _timed(OPS, asked, {**known[OPS], **paths}, links, tell)
-        except (TransportError, ProbeFailed) as error:
-            return {}, {OPS: f"{error.cause}. {error.remedy}"}
-        except FrameError as error:
-            raise _as_refusal(OPS, error) from error
-    return found, {}
+def _at_ops(plan: Plan) -> tuple[Inquiry, Inquiry, Inquiry]:
+    """What is asked at ops: its values; questions that can be asked at once; those that read values of the hosts."""
+    whole = inquiry(plan, OPS)
+    theirs = {v.name for v in plan.vars if isinstance(v.source, Computed) and v.at != OPS}
+    late = tuple(q for q in whole.questions if theirs & {*q.reads} or any(f"${n}" in q.text for n in theirs))
+    early = tuple(q for q in whole.questions if q not in late)
+    return (
+        Inquiry(values=whole.values, questions=()),
+        Inquiry(values=(), questions=early),
+        Inquiry(values=(), questions=late),
+    )
+
+
+def _agreed(plan: Plan, found: Mapping[str, Mapping[str, Answer]]) -> dict[str, str]:
+    """Shared values, as the hosts say them; bind refuses where they differ."""
+    agreed: dict[str, str] = {}
+    for var in plan.vars:
+        if isinstance(var.source, Computed) and var.source.shared:
+            said = [a.output for own in found.values() if (a := own.get(value_key(var))) and a.holds]
+            agreed |= {var.name: min(said)} if said else {}
+    return agreed
+
+
+def _ask_all(
+    asked: Mapping[str, Inquiry], env: Mapping[str, Mapping[str, str]], links: Links, tell: Observer
+) -> dict[str, dict[str, Answer] | Exception]:
+    """Asks every machine that has something to answer, and every host: it must be there."""
+    machines = [m for m, i in asked.items() if m != OPS or not i.empty]
+    return each(machines, lambda m: _timed(m, asked[m], env[m], links, tell))
 
 
 def _bound(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
@@ -122,7 +145,8 @@ def _timed(host: str, asked: Inquiry, env: Mapping[str, str], links: Links, tell
     except (TransportError, ProbeFailed) as error:
         tell(Probed(host=host, seconds=time.monotonic() - began, problem=error.cause))
         raise
-    tell(Probed(host=host, seconds=time.monotonic() - began))
+    if host != OPS:  # asked in parts
+        tell(Probed(host=host, seconds=time.monotonic() - began))
     return found
 
 
