@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Exact = Annotated[str, StringConstraints(strip_whitespace=False)]
+"""Text that arrives as it stands, blanks at its ends included; any other text loses them."""
+
+Line = Annotated[str, Field(pattern=r"^[^\n]*$")]
+"""Text of one line, for headings."""
 
 
 class Settings(BaseModel):

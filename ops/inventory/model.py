@@ -9,12 +9,15 @@ from pydantic import Field
 
 from ops.checks.settings import Identifier, SmokeTest
 from ops.proxies.settings import Haproxy, Proxy
-from ops.settings import Settings
+from ops.settings import Exact, Line, Settings
 from ops.targets.compose.settings import Compose, Seconds, Word
 
 Shell = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Reference = Annotated[str, Field(pattern=r"^(env|file|cmd|aws-sm|aws-ssm):.+$")]
-"""Where a value comes from: ``env:NAME``, ``file:PATH``, ``cmd:SHELL TEXT``, ``aws-sm:SECRET[#key]``, ``aws-ssm:NAME``."""
+"""Where a value comes from: ``env:NAME``, ``file:PATH``, ``cmd:TEXT``, ``aws-sm:SECRET[#key]``, ``aws-ssm:NAME``."""
+
+Gateway = Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+@)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?$|^$")]
+Address = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*)?$")]
 
 
 class Ssh(Settings):
@@ -26,7 +29,7 @@ class Ssh(Settings):
     """Private key file; empty: the agent's keys and ssh's defaults."""
     known_hosts: str = ""
     """File with the hosts' keys; empty: ``~/.ssh/known_hosts``. An unknown or changed key is always refused."""
-    gateway: str = ""
+    gateway: Gateway = ""
     """``user@host:port`` of a bastion; empty: direct."""
     transport: Literal["fabric", "openssh"] = "fabric"
     """``openssh`` where only ``ssh HOST`` works: FIDO keys, Match rules, Teleport."""
@@ -40,7 +43,7 @@ class HostSsh(Settings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     identity: str | None = None
     known_hosts: str | None = None
-    gateway: str | None = None
+    gateway: Gateway | None = None
     transport: Literal["fabric", "openssh"] | None = None
 
 
@@ -72,10 +75,10 @@ class Variable(Settings):
 
     kind: Literal["setting", "secret"] = "setting"
     """A setting belongs to the release (changing it makes a new release id); a secret is always the current one."""
-    value: str | None = None
+    value: Exact | None = None
     """A literal setting."""
     source: Reference | None = Field(default=None, alias="from")
-    default: str | None = None
+    default: Exact | None = None
     """Used when ``from`` gives nothing (settings only)."""
     required: bool = True
     deliver: Literal["variable", "file"] = "variable"
@@ -87,8 +90,17 @@ class Variable(Settings):
     """Allow values such as ``changeme``, ``xxx`` or ``TODO``."""
 
 
+class Migration(Settings):
+    """What one version's migrations are like, relative to the release before it."""
+
+    head: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = ""
+    compatible: bool | None = None
+    """Whether the release before still works on the new schema. No default: pending and unknown is refused."""
+    reversible: bool | None = None
+
+
 class Migrations(Settings):
-    """How the schema is moved. Commands run in a container of ``service``, from the image that brings the migrations."""
+    """How the schema is moved: commands run in a container of ``service``, from the image that brings the migrations."""
 
     service: Word
     host: Word
@@ -103,15 +115,6 @@ class Migrations(Settings):
     """Given to PostgreSQL through PGOPTIONS."""
     releases: dict[str, Migration] = {}
     """Per version: what its image's labels do not say."""
-
-
-class Migration(Settings):
-    """What one version's migrations are like, relative to the release before it."""
-
-    head: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = ""
-    compatible: bool | None = None
-    """Whether the release before still works on the new schema. No default: pending and unknown is refused."""
-    reversible: bool | None = None
 
 
 class Drain(Settings):
@@ -152,16 +155,16 @@ class Balancer(Settings):
 class Hook(Settings):
     """A step of the user's own, anchored before or after one of ours; has the Step's own fields.
 
-    The text is plain shell, never a template. Give ``check`` for a step that only looks; else ``run``, ``done_when`` and
-    ``undo`` (or ``keep: why``), or ``repeat: why`` instead of ``done_when``.
+    The text is plain shell, never a template. Give ``check`` for a step that only looks; else ``run``, ``done_when``
+    and ``undo`` with ``undone_when`` (or ``keep: why``), or ``repeat: why`` instead of ``done_when``.
     """
 
     id: Identifier
-    title: Annotated[str, Field(min_length=1)]
+    title: Annotated[Line, Field(min_length=1)]
     why: str = ""
-    after: str = ""
+    after: Address = ""
     """Address of one of our steps, e.g. ``roll.smoke``."""
-    before: str = ""
+    before: Address = ""
     procedures: tuple[str, ...] = ("deploy",)
     check: str = ""
     run: str = ""
@@ -176,6 +179,16 @@ class Hook(Settings):
     root: bool = False
     retry: Annotated[int, Field(ge=0, le=3600)] = 0
     within: Annotated[int, Field(ge=0, le=3600)] = 5
+
+
+class Page(Settings):
+    """Facts for the head of every runbook page."""
+
+    owner: str = ""
+    escalation: str = ""
+    severity: str = ""
+    url: str = ""
+    """Where the rendered pages are published, for alerts' links."""
 
 
 class Inventory(Settings):
@@ -196,7 +209,7 @@ class Inventory(Settings):
     deploy: Policy = Policy()
     balancer: Balancer | None = None
     hooks: tuple[Hook, ...] = ()
-    page: Page = Field(default_factory=lambda: Page())
+    page: Page = Page()
 
     @property
     def app_hosts(self) -> tuple[str, ...]:
@@ -212,20 +225,6 @@ class Inventory(Settings):
     def slug(self) -> str:
         """``app-environment``: the prefix of every name of ours on a host."""
         return f"{self.app}-{self.environment}"
-
-
-class Page(Settings):
-    """Facts for the head of every runbook page."""
-
-    owner: str = ""
-    escalation: str = ""
-    severity: str = ""
-    url: str = ""
-    """Where the rendered pages are published, for alerts' links."""
-
-
-Migrations.model_rebuild()
-Inventory.model_rebuild()
 
 
 def root_relative(root: Path, path: str) -> Path:
