@@ -108,7 +108,7 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
                 look(
                     "target",
                     "There is a good release to return to, and its images are here",
-                    f'test -n "$RELEASE" && test "$RELEASE" != "$CURRENT" &&\n  {images}',
+                    f'test -n "$RELEASE" &&\n  {images}',
                     "`inv releases` lists what is there; name one with --to. Missing images: pull them by the digests in"
                     " its release.json.",
                     ("APP", "RELEASE"),
