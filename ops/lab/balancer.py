@@ -22,21 +22,15 @@ def config(lab: Lab) -> str:
 
 
 def ensure(client: DockerClient, lab: Lab, image: str) -> str:
-    """Make or mend the balancer, restart it when its configuration or certificate changed; returns what was done."""
-    path = lab.state / "balancer" / "haproxy.cfg"
-    stale = not path.exists() or path.read_text() != config(lab)
-    if stale:
-        write_private(path, config(lab).encode())
+    """Make or mend the balancer; another configuration or certificate makes it anew. Returns what was done."""
+    write_private(lab.state / "balancer" / "haproxy.cfg", config(lab).encode())
     spec = containers.Spec(
         part="balancer",
         image=image,
         command=("haproxy", "-W", "-db", "-f", "/etc/lab/haproxy.cfg"),
         aliases=("shop.lab",),
+        environment=(("LAB_FILES", containers.fingerprint(lab.state / "balancer")),),
         ports=((80, lab.ports.http), (81, lab.ports.stats), (443, lab.ports.https)),
         volumes=((str(lab.state / "balancer"), "/etc/lab"),),
     )
-    container, did = containers.ensure_container(client, lab, spec)
-    if not did and stale:
-        container.restart(timeout=1)
-        did = "restarted with a new configuration"
-    return did
+    return containers.ensure_container(client, lab, spec)[1]

@@ -192,6 +192,14 @@ def _explain(lab: Lab, spec: Spec, engine_says: str) -> str:
     return message
 
 
+def fingerprint(folder: Path) -> str:
+    """A hash over the files of a mounted folder, for a spec: a program that reads them once is made anew when they change."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def file(name: str) -> str:
     """A script or configuration that the lab brings, by its name in `ops/lab/files`."""
     return (Path(__file__).parent / "files" / name).read_text()

@@ -39,6 +39,7 @@ def ensure(client: DockerClient, lab: Lab, image: str) -> str:
         part="registry",
         image=image,
         aliases=("registry.lab",),
+        environment=(("LAB_FILES", containers.fingerprint(lab.state / "registry")),),
         ports=((5000, lab.ports.registry),),
         volumes=(
             (lab.volume("registry", "data"), "/var/lib/docker-registry"),
@@ -115,7 +116,7 @@ def push(client: DockerClient, lab: Lab, wanted: list[Push]) -> int:
     Raises:
         LabError: the registry took one not.
     """
-    record = lab.state / "registry" / "pushed.json"
+    record = lab.state / "pushed.json"
     pushed: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
     connection = connect(lab)
     count = 0
