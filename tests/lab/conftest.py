@@ -1,0 +1,168 @@
+"""The lab as the tests' fleet: one for the whole run, brought up (or mended) once, and left up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INV = Path(sys.executable).with_name("inv")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Both streams, for messages."""
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+    def json(self) -> Any:
+        """Standard output as JSON."""
+        return json.loads(self.out)
+
+
+def inv(*words: str, cwd: Path = ROOT, timeout: float = 600, **env: str) -> Ran:
+    """Runs `inv` as a user would, without a terminal."""
+    done = subprocess.run(
+        [str(INV), *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **env},
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The fleet, and hands on it that owe nothing to Opsbook's own code."""
+
+    status: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """The balancer's address."""
+        return str(self.status["load_balancer"]["url"])
+
+    def ssh(self, host: str, text: str, *, timeout: float = 120) -> str:
+        """Runs a command on a host by ssh; it must succeed."""
+        done = self.try_ssh(host, text, timeout=timeout)
+        assert done.code == 0, f"{host}: {text}\n{done.said}"
+        return done.out.strip()
+
+    def try_ssh(self, host: str, text: str, *, timeout: float = 120, stdin: str = "") -> Ran:
+        """Runs a command on a host by ssh."""
+        h = self.status["hosts"][host]
+        command = [
+            "ssh",
+            "-q",
+            "-p",
+            str(h["port"]),
+            "-i",
+            h["identity"],
+            "-o",
+            f"UserKnownHostsFile={h['known_hosts']}",
+        ]
+        done = subprocess.run(
+            [*command, "-o", "BatchMode=yes", f"{h['user']}@{h['address']}", text],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=ROOT,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def inside(self, host: str, text: str) -> str:
+        """Runs a command as root in a host, past ssh."""
+        container = self.status["hosts"][host]["container"]
+        done = subprocess.run(
+            ["docker", "exec", container, "sh", "-c", text], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def live(self, host: str) -> str:
+        """The release that the host's proxy serves, asked of the proxy."""
+        return self.ssh(host, "curl -fsS --unix-socket /srv/shop/proxy/run/live.sock http://proxy/")
+
+    def sql(self, query: str) -> str:
+        """Asks the shop's database."""
+        text = f"docker exec -i $(docker ps -qf name=postgres) psql -XqAt -U postgres -d shop -c {shlex.quote(query)}"
+        return self.ssh("data1", text)
+
+    @property
+    def app_hosts(self) -> tuple[str, ...]:
+        """Hosts that take releases."""
+        return tuple(n for n, h in self.status["hosts"].items() if h["role"] == "app")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab, up and whole."""
+    up = inv("lab.up", timeout=900)
+    assert up.code == 0, up.said
+    status = inv("lab.status", "--json")
+    assert status.code == 0, status.said
+    return Lab(status.json())
+
+
+def wipe(lab: Lab) -> None:
+    """Takes the app off the hosts and empties the database: a fleet on which nothing was ever deployed."""
+    for host in lab.app_hosts:
+        lab.ssh(
+            host,
+            "docker ps -aq | xargs -r docker rm -f >/dev/null; docker network prune -f >/dev/null;"
+            " docker image ls -q --filter reference='shop-lab/*' | xargs -r docker image rm -f >/dev/null 2>&1;"
+            " sudo rm -rf /srv/shop; docker volume rm shop-uploads >/dev/null 2>&1 || true",
+        )
+    lab.ssh("data1", "sudo rm -rf /srv/shop")
+    lab.sql(
+        "drop schema public cascade; create schema public; grant all on schema public to shop; alter schema public owner to shop"
+    )
+
+
+@pytest.fixture(scope="session")
+def deploy(lab: Lab) -> Callable[..., Ran]:
+    """Deploys a version; ``code`` is the exit status that is expected."""
+
+    def run(version: str, *more: str, code: int = 0) -> Ran:
+        done = inv("deploy", "--env", "lab", "--version", version, "--yes", *more)
+        assert done.code == code, done.said
+        return done
+
+    return run
+
+
+@pytest.fixture
+def on_v1(lab: Lab, deploy: Callable[..., Ran]) -> Lab:
+    """The lab with v1 live on every host and v1's schema."""
+    wipe(lab)
+    deploy("v1")
+    return lab
+
+
+@pytest.fixture
+def on_v2(on_v1: Lab, deploy: Callable[..., Ran]) -> Lab:
+    """The lab with v2 live, v1 before it."""
+    deploy("v2")
+    return on_v1

@@ -1,0 +1,39 @@
+"""A fleet's fingerprint (what must be the same before and after): files, containers, proxy, tags, schema.
+
+Out: the state directory, pulled images, marks, logs, what `setup` made, secrets; in ``release.json`` who, when, why, run.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from conftest import Lab
+
+TEXT = r"""
+cd /srv/shop 2>/dev/null || { echo '{}'; exit 0; }
+files=$(find . -path ./.opsbook -prune -o -path ./proxy/run -prune -o -name 'secrets*' -prune -o -type f -printf '%P %m\n' -o -type l -printf '%P -> %l\n' |
+  LC_ALL=C sort | while read -r name rest; do
+    case $name in
+      *release.json) printf '%s %s %s\n' "$name" "$rest" "$(jq -S 'del(.by, .run, .why, .at)' "$name" | sha256sum | cut -c1-16)" ;;
+      *) [ -L "$name" ] && printf '%s %s\n' "$name" "$rest" || printf '%s %s %s\n' "$name" "$rest" "$(sha256sum <"$name" | cut -c1-16)" ;;
+    esac
+  done)
+containers=$(docker ps -a --filter label=org.opsbook.app --format '{{.Names}} {{.Image}} {{.State}}' | LC_ALL=C sort)
+tags=$(docker image ls --filter reference='shop-lab/*' --format '{{.Repository}}:{{.Tag}} {{.ID}}' | LC_ALL=C sort)
+live=$(curl -fsS --unix-socket proxy/run/live.sock http://proxy/)
+jq -n --arg files "$files" --arg containers "$containers" --arg tags "$tags" --arg live "$live" \
+  '{files: $files | split("\n"), containers: $containers | split("\n"), tags: $tags | split("\n"), live: $live}'
+"""
+
+
+def fingerprint(lab: Lab) -> dict[str, Any]:
+    """The fleet as it stands."""
+    found: dict[str, Any] = {}
+    for host in lab.app_hosts:
+        done = lab.try_ssh(host, "bash -s", stdin=TEXT)
+        assert done.code == 0, done.said
+        found[host] = json.loads(done.out)
+    columns = "select table_name || '.' || column_name || ' ' || data_type from information_schema.columns"
+    found["schema"] = lab.sql(f"{columns} where table_schema = 'public' order by 1").splitlines()
+    return found

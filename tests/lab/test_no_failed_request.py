@@ -1,0 +1,37 @@
+"""Nobody notices: load at a fixed rate through the balancer (its retries off) while versions come, go and fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Lab, Ran, inv
+from load import load, sockets
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def undisturbed(lab: Lab, change: Callable[[], None], *, ends: int) -> None:
+    """Runs a change under load and with 100 WebSockets open, of which at least ``ends`` must end with it."""
+    with sockets(lab.url.replace("http", "ws") + "/ws") as ws:
+        with load(f"{lab.url}/api/version") as found:
+            change()
+            ended = len(ws.ended)
+        assert found.total >= 20_000, found.report
+        assert found.failed == 0, found.report
+        assert ended >= ends, f"{ended} of {ws.opened} WebSockets had ended when the change was done"
+
+
+def test_deploy_and_rollback(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
+    undisturbed(on_v1, lambda: deploy("v2") and None, ends=100)
+
+    def back() -> None:
+        done = inv("rollback", "--env", "lab", "--yes")
+        assert done.code == 0, done.said
+
+    undisturbed(on_v1, back, ends=100)
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_failing_deploys(on_v2: Lab, deploy: Callable[..., Ran], version: str) -> None:
+    undisturbed(on_v2, lambda: deploy(version, code=30) and None, ends=0)

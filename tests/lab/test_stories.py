@@ -1,0 +1,186 @@
+"""The users' stories, end to end on real parts: deploy, nothing to do, roll back, fail and be back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from conftest import Lab, Ran, inv, wipe
+from fingerprint import fingerprint
+
+
+def execs(lab: Lab, host: str) -> int:
+    """Commands that sshd started on a host since its boot, by sshd's own journal."""
+    return int(lab.inside(host, "journalctl -u ssh --no-pager -o cat | grep -c 'Starting session: command' || true"))
+
+
+def summary(done: Ran) -> dict[str, object]:
+    """The run's summary, as machines read it."""
+    rows = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+    return next(row for row in rows if row.get("event") == "summary")
+
+
+def test_first_deploy_second_deploy_and_the_roads_back(lab: Lab, deploy: Callable[..., Ran]) -> None:
+    """One fleet through its first days; what each step leaves is what the next one finds."""
+    wipe(lab)
+    refused = inv("rollback", "--env", "lab", "--yes")
+    assert refused.code == 20, "nothing was ever deployed: there is nothing to return to"
+    before = {h: execs(lab, h) for h in lab.status["hosts"]}
+    first = deploy("v1")
+    counted = {h: execs(lab, h) - before[h] for h in before}
+    live = {h: lab.live(h) for h in lab.app_hosts}
+    assert set(live.values()) == {live["app1"]}
+    assert live["app1"].startswith("v1-")
+    assert all(n <= 2 for n in counted.values()), counted
+    told = summary(first)
+    assert told["exit"] == 0
+    waves = 2
+    assert isinstance(told["barriers"], int)
+    assert told["barriers"] <= 4 + waves
+
+    # nothing to do: one exec per host, and nothing changed
+    state = fingerprint(lab)
+    before = {h: execs(lab, h) for h in lab.app_hosts}
+    again = deploy("v1")
+    assert "Nothing to do" in again.said or "nothing-to-do" in again.said
+    counted = {h: execs(lab, h) - before[h] for h in before}
+    assert set(counted.values()) == {1}, counted
+    assert fingerprint(lab) == state
+    assert inv("deploy", "--env", "lab", "--version", "v1", "--plan").code == 10
+
+    deploy("v2")
+    assert lab.live("app2").startswith("v2-")
+    assert lab.sql("select count(*) from information_schema.columns where table_schema = 'public'") > "0"
+
+    # the schema stays: customers have been writing to what the migration added
+    with_v2 = fingerprint(lab)["schema"]
+    back = inv("rollback", "--env", "lab", "--yes")
+    assert back.code == 0, back.said
+    assert {lab.live(h) for h in lab.app_hosts} == {live["app1"]}
+    after = fingerprint(lab)
+    assert after["schema"] == with_v2
+    assert [f for f in after["app1"]["files"] if f.startswith("current ->")] == [f"current -> releases/{live['app1']}"]
+    assert any(t.startswith("shop-lab/api:current") for t in after["app1"]["tags"])
+
+    # it never returns to the release it fled
+    lost = inv("rollback", "--env", "lab", "--yes")
+    assert lost.code == 20, lost.said
+    assert "good release" in lost.said
+
+    # a redeploy of the release that was fled from warns, and success clears the mark
+    warned = deploy("v2")
+    assert "marked bad" in warned.said
+    releases = inv("releases", "--env", "lab", "--json").json()
+    verdicts = {r["version"]: r["verdict"] for r in releases["releases"]}
+    assert verdicts == {"v1": "good", "v2": "good"}
+
+
+def test_a_version_that_never_gets_healthy_is_taken_back(on_v2: Lab, deploy: Callable[..., Ran]) -> None:
+    before = fingerprint(on_v2)
+    done = deploy("v3", code=30)
+    assert fingerprint(on_v2) == before
+    assert "roll.start" in done.said
+    assert "health" in done.said.lower(), "the container's own last lines are on the screen"
+    bad = {r["version"]: r["verdict"] for r in inv("releases", "--env", "lab", "--json").json()["releases"]}
+    assert bad.get("v3", "bad") == "bad"
+    assert on_v2.ssh("app1", "ls /srv/shop/.opsbook/bad").startswith("v3-")
+
+
+def test_a_version_that_fails_its_smoke_tests_is_taken_back(on_v2: Lab, deploy: Callable[..., Ran]) -> None:
+    before = fingerprint(on_v2)
+    done = deploy("v4", code=30)
+    assert fingerprint(on_v2) == before
+    assert "roll.smoke" in done.said
+
+
+def test_a_migration_that_fails_half_way_is_taken_back(on_v2: Lab, deploy: Callable[..., Ran]) -> None:
+    before = fingerprint(on_v2)
+    done = deploy("v7", code=30)
+    assert fingerprint(on_v2) == before
+    assert "migrate.migrate" in done.said
+
+
+def test_an_incompatible_version_asks_for_a_downtime_and_closes_the_way_back(
+    on_v2: Lab, deploy: Callable[..., Ran]
+) -> None:
+    before = fingerprint(on_v2)
+    refused = deploy("v5", code=20)
+    assert "--accept-downtime" in refused.said
+    assert fingerprint(on_v2) == before
+    deploy("v5", "--accept-downtime")
+    assert on_v2.live("app1").startswith("v5-")
+    state = fingerprint(on_v2)
+    for more in ((), ("--migrate-down",)):
+        lost = inv("rollback", "--env", "lab", "--yes", *more)
+        assert lost.code == 20, lost.said
+        assert "does not work on it" in lost.said
+    assert fingerprint(on_v2) == state
+
+
+def test_migrate_down_takes_the_schema_back_on_demand(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
+    before = fingerprint(on_v1)["schema"]
+    deploy("v2")
+    assert fingerprint(on_v1)["schema"] != before
+    done = inv("rollback", "--env", "lab", "--yes", "--migrate-down")
+    assert done.code == 0, done.said
+    assert fingerprint(on_v1)["schema"] == before
+    assert on_v1.live("app2").startswith("v1-")
+
+
+def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
+    assert inv("lab.fault", "registry-down").code == 0
+    try:
+        done = inv("rollback", "--env", "lab", "--yes")
+        assert done.code == 0, done.said
+        assert on_v2.live("app1").startswith("v1-")
+    finally:
+        assert inv("lab.fault", "--clear").code == 0
+
+
+def test_hosts_limits_a_deploy_and_the_next_one_finishes_it(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
+    deploy("v6", "--hosts", "app1")
+    assert on_v1.live("app1").startswith("v6-")
+    assert on_v1.live("app2").startswith("v1-")
+    assert inv("status", "--env", "lab").code == 1, "two versions in one fleet are drift"
+    deploy("v6")
+    assert on_v1.live("app2").startswith("v6-")
+    assert inv("status", "--env", "lab").code == 0
+
+
+def test_restart_takes_host_by_host_and_leaves_the_datastores(on_v2: Lab) -> None:
+    started = "docker ps --format '{{.Names}} {{.ID}}' | LC_ALL=C sort"
+    data = on_v2.ssh("data1", started)
+    old = {h: on_v2.ssh(h, started) for h in on_v2.app_hosts}
+    done = inv("restart", "--env", "lab", "--yes", "--service", "api")
+    assert done.code == 0, done.said
+    for host, rows in old.items():
+        now = dict(r.split() for r in on_v2.ssh(host, started).splitlines())
+        then = dict(r.split() for r in rows.splitlines())
+        changed = {name.rsplit("-", 2)[-2] for name in now if now[name] != then.get(name)}
+        assert changed == {"api"}, host
+    assert on_v2.ssh("data1", started) == data
+
+
+def test_a_saved_plan_is_executed_only_while_it_is_true(
+    on_v1: Lab, deploy: Callable[..., Ran], tmp_path: object
+) -> None:
+    file = f"{tmp_path}/plan.json"
+    saved = inv("deploy", "--env", "lab", "--version", "v2", "--plan", "--plan-out", file)
+    assert saved.code == 0, saved.said
+    deploy("v6", "--hosts", "app2")
+    refused = inv("deploy", "--env", "lab", "--plan-file", file, "--yes")
+    assert refused.code == 20, refused.said
+    deploy("v1", "--hosts", "app2")
+    done = inv("deploy", "--env", "lab", "--plan-file", file, "--yes")
+    assert done.code == 20 or on_v1.live("app2").startswith("v2-"), done.said
+
+
+def test_smoke_test_alone_says_yes_and_no(on_v2: Lab) -> None:
+    assert inv("smoke-test", "--env", "lab").code == 0
+    on_v2.ssh("data1", "docker stop redis")
+    try:
+        failed = inv("smoke-test", "--env", "lab", timeout=400)
+        assert failed.code == 1, failed.said
+        assert "redis" in failed.said
+    finally:
+        on_v2.ssh("data1", "docker start redis")
