@@ -24,7 +24,9 @@ class Ssh(Settings):
     """How hosts are reached. A host's own ``ssh`` overrides single keys."""
 
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "deploy"
+    """Login on every host: not root, with ``sudo`` without a password."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 22
+    """TCP port of sshd."""
     identity: str = ""
     """Private key file; empty: the agent's keys and ssh's defaults."""
     known_hosts: str = ""
@@ -34,26 +36,35 @@ class Ssh(Settings):
     transport: Literal["fabric", "openssh"] = "fabric"
     """``openssh`` where only ``ssh HOST`` works: FIDO keys, Match rules, Teleport."""
     connect_timeout: Seconds = 10
+    """Seconds for each of connecting, logging in and opening a channel."""
 
 
 class HostSsh(Settings):
     """What differs from the inventory's ``ssh`` on one host."""
 
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] | None = None
+    """Another login."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Another port."""
     identity: str | None = None
+    """Another private key file."""
     known_hosts: str | None = None
+    """Another file with host keys."""
     gateway: Gateway | None = None
+    """Another bastion; two quotes: direct."""
     transport: Literal["fabric", "openssh"] | None = None
+    """Another transport."""
 
 
 class Host(Settings):
     """One machine."""
 
     address: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$")]
+    """Name or IP address at which ssh reaches it."""
     groups: tuple[Word, ...] = ("app",)
     """``app`` hosts take releases; other names are yours."""
     ssh: HostSsh = HostSsh()
+    """What differs here from the inventory's ``ssh``."""
 
 
 class Registry(Settings):
@@ -64,6 +75,7 @@ class Registry(Settings):
     username: Annotated[str, Field(pattern=r"^[^\s:'\"]*$")] = ""
     """Empty: no login."""
     password: Reference | None = None
+    """Reference to the password; never the password itself."""
     reach: Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+:[0-9]{1,5})?$")] = ""
     """``host:port`` at which the ops machine reaches it when that differs from ``address``."""
     ca: str = ""
@@ -78,12 +90,15 @@ class Variable(Settings):
     value: Exact | None = None
     """A literal setting."""
     source: Reference | None = Field(default=None, alias="from")
+    """Where the value comes from."""
     default: Exact | None = None
     """Used when ``from`` gives nothing (settings only)."""
     required: bool = True
+    """Refuse to start when there is no value, or an empty one."""
     deliver: Literal["variable", "file"] = "variable"
     """``file``: mounted at ``/run/secrets/NAME``, with ``NAME_FILE`` naming it (secrets only)."""
     min_length: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Bytes that the value must have at least."""
     pattern: str = ""
     """Python regular expression that the whole value must match."""
     placeholder: bool = False
@@ -94,23 +109,28 @@ class Migration(Settings):
     """What one version's migrations are like, relative to the release before it."""
 
     head: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = ""
+    """The migration at which this version's schema stands."""
     compatible: bool | None = None
     """Whether the release before still works on the new schema. No default: pending and unknown is refused."""
     reversible: bool | None = None
+    """Whether ``down`` can take the migration back."""
 
 
 class Migrations(Settings):
-    """How the schema is moved: commands run in a container of ``service``, from the image that brings the migrations."""
+    """How the schema is moved: commands run in a container of ``service``, from the image that brings them."""
 
     service: Word
+    """The service whose image brings the migrations."""
     host: Word
     """The host on which they run, once per deploy."""
     up: Shell
+    """Applies all pending migrations; may be repeated."""
     down: Shell = "false"
     """Moves the schema back to ``$TO``."""
     head: Shell
     """Prints the database's current head, ``base`` or the like when empty."""
     timeout: Seconds = 600
+    """Seconds after which a command is ended."""
     lock_timeout: Seconds = 10
     """Given to PostgreSQL through PGOPTIONS."""
     releases: dict[str, Migration] = {}
@@ -132,9 +152,11 @@ class Policy(Settings):
     batch: Annotated[int, Field(ge=1, le=100)] = 1
     """Hosts in each further wave."""
     drain: Drain = Drain()
+    """How long old connections may last."""
     keep: Annotated[int, Field(ge=1, le=100)] = 5
     """Releases kept on each host for rollback, besides the live and the last good one."""
     max_failed_hosts: Annotated[int, Field(ge=0, le=100)] = 0
+    """Hosts that may fail before the run is taken back."""
     min_disk_mb: Annotated[int, Field(ge=0)] = 512
     """Free space for images that the preflight asks for."""
 
@@ -145,7 +167,9 @@ class Balancer(Settings):
     at: str = "ops"
     """Where they run: ``ops`` or a host."""
     out: Shell
+    """Takes the host out of traffic; may be repeated."""
     into: Shell = Field(alias="in")
+    """Puts the host back into traffic; may be repeated."""
     probe: Shell
     """Exits 0 when the host takes traffic."""
     drained: str = "true"
@@ -160,33 +184,55 @@ class Hook(Settings):
     """
 
     id: Identifier
+    """Public name; becomes the step's id."""
     title: Annotated[Line, Field(min_length=1)]
+    """What the step does, for page and screen."""
     why: str = ""
+    """Why it is there, for the page."""
     after: Address = ""
     """Address of one of our steps, e.g. ``roll.smoke``."""
     before: Address = ""
+    """Instead of ``after``."""
     procedures: tuple[str, ...] = ("deploy",)
+    """Plans that get the step."""
     check: str = ""
+    """Shell text that only looks; exit 0 is right."""
     run: str = ""
+    """Shell text that changes something. The line that makes ``done_when`` true comes last."""
     done_when: str = ""
+    """Probe: exit 0 exactly when it is done. Reads no secret."""
     repeat: str = ""
+    """Why it is safe to do it again, instead of ``done_when``."""
     undo: str = ""
+    """Shell text that takes it back; may be repeated."""
     undone_when: str = ""
+    """Probe: exit 0 exactly when it is undone."""
     keep: str = ""
+    """Why it stays when the run is undone, instead of ``undo``."""
     reads: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ...] = ()
+    """Variables that the texts read: a setting's ``NAME``, ``NAME_SECRET`` for the path of a secret's file, or the
+    plan's own such as ``HOST``, ``VERSION``, ``RELEASE``."""
     timeout: Seconds = 60
+    """Seconds after which the host ends it."""
     at: str = ""
+    """Where it runs: ``ops`` or a host; empty: on each host whose turn it is."""
     root: bool = False
+    """Run by ``sudo -n``."""
     retry: Annotated[int, Field(ge=0, le=3600)] = 0
+    """Seconds to repeat a ``check`` until it holds."""
     within: Annotated[int, Field(ge=0, le=3600)] = 5
+    """Seconds that ``done_when`` may take to become true."""
 
 
 class Page(Settings):
     """Facts for the head of every runbook page."""
 
     owner: str = ""
+    """Team that owns the app."""
     escalation: str = ""
+    """Whom to call when the page does not help."""
     severity: str = ""
+    """How bad it is when the app is down."""
     url: str = ""
     """Where the rendered pages are published, for alerts' links."""
 
@@ -195,21 +241,35 @@ class Inventory(Settings):
     """One app in one environment."""
 
     app: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+    """Name of the app: part of every container, network and tag of ours on a host."""
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+    """Name of the environment; equal to the file's name."""
     app_dir: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")]
     """Directory of the app on every host; state lies in ``.opsbook`` below it."""
     hosts: Annotated[dict[Word, Host], Field(min_length=1)]
+    """The machines by name. ``ops`` is the operator's own machine and can't be used as a name."""
     ssh: Ssh = Ssh()
+    """How they are reached."""
     registry: Registry
+    """Where images come from."""
     target: Compose
+    """What a release is and how it runs on a host."""
     proxy: Proxy = Haproxy()
+    """What stands before a release on each host."""
     variables: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)], Variable] = {}
+    """The application's environment by name."""
     migrations: Migrations | None = None
+    """How the schema is moved; empty: the app has none."""
     smoke_tests: tuple[SmokeTest, ...] = ()
+    """What must hold before and after a switch."""
     deploy: Policy = Policy()
+    """How a release is rolled out."""
     balancer: Balancer | None = None
+    """How hosts leave and enter the traffic in front of the fleet; empty: Opsbook does not know."""
     hooks: tuple[Hook, ...] = ()
+    """Steps of your own beside ours."""
     page: Page = Page()
+    """Facts for the head of every runbook page."""
 
     @property
     def app_hosts(self) -> tuple[str, ...]:

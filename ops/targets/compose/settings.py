@@ -40,6 +40,7 @@ class Service(Settings):
     route: Route | None = None
     """Which requests the proxy sends to it; needs ``port``."""
     health: Health = Health()
+    """When it counts as started."""
     singleton: str = ""
     """Name of the one host it runs on; it never runs beside itself (schedulers)."""
     stop_grace: Seconds | None = None
@@ -52,6 +53,7 @@ class Compose(Settings):
     """The target ``compose``: releases run as Docker Compose projects on each host."""
 
     kind: Literal["compose"] = "compose"
+    """Docker Compose."""
     file: Path
     """The application's own compose file, relative to the repository. It is read, never changed."""
     services: Annotated[dict[Word, Service], Field(min_length=1)]
