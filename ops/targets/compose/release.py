@@ -56,7 +56,8 @@ def healthy(slug: str, role: str, profiles: str = "", release: str = "RELEASE") 
     file = f'"$APP/releases/${release}/compose.yaml"'
     running = f"docker ps {mine}{only} --format '{{{{.Status}}}}' | grep -cE '^Up [^(]*([(]healthy[)])?$'"
     wanted = f"docker compose -f {file} {profiles + ' ' if profiles else ''}config --services | wc -l"
-    return f'test "$({running})" = "$({wanted})"'
+    # no file, no containers: nothing is healthy then
+    return f'test -s {file} && test "$({running})" = "$({wanted})"'
 
 
 def logs(slug: str, release: str = "RELEASE") -> str:
