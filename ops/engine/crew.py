@@ -112,7 +112,7 @@ class Crew:
                         member.lost = error
                         raise
                     self._tell(Reconnecting(host=machine, cause=error.cause, attempt=tries))
-                    if self._ended.wait(min(2.0**tries, 8.0)):
+                    if self._ended.wait(0.5 * 4 ** (tries - 1)):
                         raise
 
     def put(self, name: str, data: bytes) -> dict[str, TransportError]:

@@ -32,34 +32,38 @@ def each(
     waiting: queue.SimpleQueue[K] = queue.SimpleQueue()
     for key in keys:
         waiting.put(key)
-    done: queue.SimpleQueue[tuple[K, T | Exception]] = queue.SimpleQueue()
+    found: dict[K, T | Exception] = {}
+    left = min(width, len(keys))
+    lock, finished = threading.Lock(), threading.Event()
 
     def worker() -> None:
+        nonlocal left
         while True:
             try:
                 key = waiting.get_nowait()
             except queue.Empty:
-                return
+                break
             try:
-                done.put((key, do(key)))
+                found[key] = do(key)
             except Exception as error:
-                done.put((key, error))
+                found[key] = error
+        with lock:
+            left -= 1
+            if not left:
+                finished.set()
 
-    for _ in range(min(width, len(keys))):
+    for _ in range(left):
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(worker,), daemon=True).start()
-    found: dict[K, T | Exception] = {}
     told = False
-    while len(found) < len(keys):
+    while keys and not finished.is_set():
         try:
-            key, result = done.get()
+            finished.wait()
         except KeyboardInterrupt:
             if interrupted is None or told:
                 raise
             told = True
             interrupted()
-        else:
-            found[key] = result
     return {key: found[key] for key in keys}
 
 

@@ -16,6 +16,7 @@ from ops.engine.fleet import Links
 from ops.engine.frames import FrameError
 from ops.engine.parallel import each
 from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
+from ops.engine.redact import Redactor
 from ops.engine.transport.errors import TransportError
 from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
 from ops.plan.facts import Answer, Facts, secrets_at, value_key
@@ -47,12 +48,15 @@ def prepare(
     secrets: Mapping[str, bytes],
     run: str,
     tell: Observer,
-    redact: Callable[[str], str] = str,
+    redact: Callable[[str], str] | None = None,
 ) -> Prepared:
     """Probes all machines of the plan and binds it. Changes nothing.
 
+    ``redact`` cleans what machines print; by default of ``secrets``.
+
     Raises Refused with every finding: bad answers, unreachable machines, failed checks, values that differ.
     """
+    clean = redact or cleaner(secrets)
     asked = replace(ask, hosts=())
     plan = narrowed(plan, ask.hosts)
     known = known_values(plan, asked, run)
@@ -78,8 +82,14 @@ def prepare(
         take(_ask_all({**{h: inquiry(plan, h) for h in hosts}, OPS: early}, env, links, tell))
         env[OPS] |= _agreed(plan, found)
         take(_ask_all({OPS: late}, env, links, tell))
-    facts = Facts(answers=redacted(found, redact), unreachable=unreachable)
+    facts = Facts(answers=redacted(found, clean), unreachable=unreachable)
     return Prepared(bound=_bound(plan, asked, facts, run), ask=asked, facts=facts, run=run)
+
+
+def cleaner(secrets: Mapping[str, bytes]) -> Callable[[str], str]:
+    """Takes the secrets out of a text. Raises SecretTooShort."""
+    redactor = Redactor(secrets.values())
+    return lambda text: redactor.text(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
 
 def redacted(found: Mapping[str, Mapping[str, Answer]], redact: Callable[[str], str]) -> dict[str, dict[str, Answer]]:
@@ -130,7 +140,8 @@ def _bound(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
     except Refused as refused:
         # A value that could not be found out fails whatever reads it: the reason must not drown in its consequences.
         lost = {v.name for v in plan.vars for own in facts.answers.values() if _failed(own.get(value_key(v)))}
-        kept = tuple(f for f in refused.findings if not any(f"{name} is not set" in f.output for name in lost))
+        marks = [f"{name}{mark}" for name in lost for mark in (" is not set", ": unbound variable")]
+        kept = tuple(f for f in refused.findings if not any(mark in f.output for mark in marks))
         raise Refused(kept or refused.findings) from None
 
 
@@ -171,7 +182,8 @@ def _files(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
         yield {}
         return
     base = next((d for d in (f"/run/user/{os.getuid()}", "/dev/shm") if os.access(d, os.W_OK)), None)
-    with tempfile.TemporaryDirectory(prefix="opsbook-probe-", dir=base) as folder:
+    # Not "opsbook-…": a runner's session on this machine sweeps what bears that name and is not locked.
+    with tempfile.TemporaryDirectory(prefix="probe-opsbook-", dir=base) as folder:
         paths: dict[str, str] = {}
         for name, data in contents.items():
             path = Path(folder, name)

@@ -85,15 +85,14 @@ class Turns:
         text = wire.evidence(work.step)
         if text is None:
             return ""
-        ending, _ = self._order(work, "look", 1, "check", text, min(work.step.timeout, 60), lambda _: None)
+        ending = self._order(work, "look", 1, "check", text, min(work.step.timeout, 60), lambda _: None)
         return ending.tail or ending.cause
 
     def holds(self, work: Work, name: str, text: str) -> Ending:
         """Asks a probe where the step runs; ``good`` when it holds. ``name`` tells it from others of the step."""
         attempt = self.ledger.attempt(work.host, work.address, name)
         block = wire.probe(work.step.reads, text)
-        ending, _ = self._order(work, name, attempt, "check", block, 30, lambda _: None)
-        return ending
+        return self._order(work, name, attempt, "check", block, 30, lambda _: None)
 
     def environment(self, work: Work) -> dict[str, str]:
         """The variables of a turn: those of the machine it runs on, with the host whose turn it is."""
@@ -110,20 +109,16 @@ class Turns:
         def show(piece: str) -> None:
             self.tell(StepOutput(host=work.host, address=work.address, text=piece, direction=direction))
 
-        order: StepOrder | None = None
         refusal = self._ask_person(work) if isinstance(step.act, Manual) else None
         if refusal is not None:
             ending = refusal
         elif step.native and direction == "forward":
             ending = self._native(work, attempt, show)
         else:
-            ending, order = self._order(work, direction, attempt, kind, text, limit, show)
-        if order is None:
+            ending = self._order(work, direction, attempt, kind, text, limit, show)
+        if not ending.seconds:
             ending = Ending(**{**vars(ending), "seconds": time.monotonic() - began})
         self.ledger.settle(work, direction, attempt, ending)
-        if order is not None and ending.outcome not in ("unknown", "refused"):
-            said = json.dumps({"outcome": ending.outcome, "code": ending.code, "cause": ending.cause}) + "\n"
-            self.crew.verdict(work.place, order, said.encode(), ending.tail.encode("utf-8", "replace"))
         self.tell(
             StepDone(**names, outcome=ending.outcome, seconds=ending.seconds, tail=ending.tail, direction=direction)
         )
@@ -138,7 +133,7 @@ class Turns:
         text: str,
         limit: int,
         show: Callable[[str], None],
-    ) -> tuple[Ending, StepOrder]:
+    ) -> Ending:
         step, place = work.step, work.place
         lease = self.bound.plan.lease
         order = StepOrder(
@@ -169,12 +164,16 @@ class Turns:
         except (TransportError, ProtocolError) as error:
             take(b"", final=True)
             cause = error.cause if isinstance(error, TransportError) else str(error)
-            return Ending(outcome="unknown", cause=f"{place} is gone: {cause}", tail=tail), order
+            return Ending(outcome="unknown", cause=f"{place} is gone: {cause}", tail=tail)
         except FrameError as error:
-            return Ending(outcome="refused", cause=str(error)), order
+            return Ending(outcome="refused", cause=str(error))
         take(b"", final=True)
         outcome, cause = _judge(result, limit, tail)
-        return Ending(outcome=outcome, cause=cause, code=result.code, tail=tail, seconds=result.seconds), order
+        if outcome != "refused":
+            # Whatever it was for, its raw output must not stay on the host.
+            said = json.dumps({"outcome": outcome, "code": result.code, "cause": cause}) + "\n"
+            self.crew.verdict(place, order, said.encode(), tail.encode("utf-8", "replace"))
+        return Ending(outcome=outcome, cause=cause, code=result.code, tail=tail, seconds=result.seconds)
 
     def _ask_person(self, work: Work) -> Ending | None:
         assert isinstance(work.step.act, Manual)
@@ -214,7 +213,7 @@ class Turns:
             waited = wire.block(
                 step.reads, [wire.function("done_when", step.act.done_when), f"await {step.act.within}"]
             )
-            seen, _ = self._order(work, "seen", attempt, "check", waited, step.act.within + GRACE, lambda _: None)
+            seen = self._order(work, "seen", attempt, "check", waited, step.act.within + GRACE, lambda _: None)
             if not seen.good:
                 return Ending(outcome=seen.outcome, cause=seen.cause, code=seen.code, tail=said + seen.tail)
         return Ending(outcome="done", tail=said)

@@ -35,6 +35,8 @@ class Lab:
     transports: dict[str, list[RecordingTransport]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     wrap: Callable[[str, Transport], Transport] | None = None
+    hook: Callable[[Event], None] | None = None
+    """Called with every event, in the thread that tells it."""
 
     def app(self, name: str) -> Path:
         return self.root / name
@@ -61,6 +63,11 @@ class Lab:
         self.transports.setdefault(name, []).append(made)
         return made
 
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        if self.hook:
+            self.hook(event)
+
     def stdin(self, name: str) -> bytes:
         """Everything that the machine's shells received."""
         return b"".join(bytes(e.stdin) for t in self.transports.get(name, []) for e in t.execs)
@@ -85,7 +92,7 @@ class Lab:
     ) -> tuple[Prepared, Links]:
         links = Links(self.fleet())
         name = run or f"t{entropy.token_hex(4)}"
-        return prepare(plan, ask, links, secrets or {}, name, self.events.append), links
+        return prepare(plan, ask, links, secrets or {}, name, self.tell), links
 
     def run(
         self, plan: Plan, ask: Ask = NOTHING, secrets: Mapping[str, bytes] | None = None, **more: object
@@ -98,9 +105,7 @@ class Lab:
     ) -> Outcome:
         actor = more.pop("actor", ACTOR)
         try:
-            return execute(
-                prepared, links, secrets or {}, self.events.append, actor=actor, ops_state=self.ops_state, **more
-            )  # type: ignore[arg-type]
+            return execute(prepared, links, secrets or {}, self.tell, actor=actor, ops_state=self.ops_state, **more)  # type: ignore[arg-type]
         finally:
             links.close()
 

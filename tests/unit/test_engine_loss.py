@@ -1,0 +1,186 @@
+"""Connections that break, hosts that go away, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_parts import Lab, plan, stage, write
+
+from ops.engine import crew
+from ops.engine.events import Interrupted, Reconnecting, StepOutput, StepStarted
+from ops.engine.transport.base import Channel, Completed, Transport
+from ops.engine.transport.errors import HostKeyError, Unreachable
+from ops.plan.bind import Refused
+from ops.plan.model import Back, Change, Step
+
+
+class Cable:
+    """A transport whose connection can be cut, for a while or for good."""
+
+    def __init__(self, inner: Transport, cables: dict[str, Cable]) -> None:
+        self.host = inner.host
+        self.gone: Exception | None = None
+        self._inner = inner
+        self._channels: list[Channel] = []
+        if self.host in cables:
+            self.gone = cables[self.host].gone
+        cables[self.host] = self
+
+    def cut(self, gone: Exception | None = None) -> None:
+        self.gone = gone
+        for channel in self._channels:
+            channel.close()
+
+    def connect(self) -> None:
+        if self.gone:
+            raise self.gone
+
+    def run(self, argv: str, stdin: bytes, *, timeout: float, limit: int = 1 << 20) -> Completed:
+        return self._inner.run(argv, stdin, timeout=timeout, limit=limit)
+
+    def open(self, argv: str) -> Channel:
+        self._channels.append(self._inner.open(argv))
+        return self._channels[-1]
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    made = Lab(tmp_path)
+    made.fleet()
+    return made
+
+
+@pytest.fixture
+def cables(lab: Lab) -> dict[str, Cable]:
+    found: dict[str, Cable] = {}
+    lab.wrap = lambda name, inner: Cable(inner, found)
+    return found
+
+
+def talking() -> Step:
+    """Says a line, is silent for a moment, says another; counts how often it ran."""
+    return replace(
+        write("slow"),
+        act=Change(
+            run='echo begin; sleep 1; echo ran >>"$APP/count"; echo end; touch "$APP/slow"',
+            done_when='test -e "$APP/slow"',
+            undo=Back(run='rm -f "$APP/slow" "$APP/count"', until='! test -e "$APP/slow"'),
+        ),
+    )
+
+
+def once(action: object) -> object:
+    """The hook that acts at the first output of the slow step on app2."""
+    done = threading.Event()
+
+    def hook(event: object) -> None:
+        first = isinstance(event, StepOutput) and event.host == "app2" and event.address.endswith(".slow")
+        if first and not done.is_set():
+            done.set()
+            action()  # type: ignore[operator]
+
+    return hook
+
+
+def test_a_step_survives_its_connection_and_runs_once(lab: Lab, cables: dict[str, Cable]) -> None:
+    lab.hook = once(lambda: cables["app2"].cut(None))  # type: ignore[assignment]
+    outcome = lab.run(plan(lab, stage("a", talking())))
+    assert outcome.exit == 0
+    assert (lab.app("app2") / "count").read_text() == "ran\n"
+    assert any(isinstance(e, Reconnecting) and e.host == "app2" for e in lab.events)
+    said = "".join(e.text for e in lab.events if isinstance(e, StepOutput) and e.host == "app2")
+    assert said == "begin\nend\nin place\n", "every byte once"
+    assert dict(outcome.execs) == {"app1": 2, "app2": 3}
+
+
+def test_secrets_and_files_are_there_again_after_a_reconnection(lab: Lab, cables: dict[str, Cable]) -> None:
+    lab.hook = once(lambda: cables["app2"].cut(None))  # type: ignore[assignment]
+    outcome = lab.run(plan(lab, stage("a", talking(), write("two"))))
+    assert outcome.exit == 0
+    run = lab.state("app2") / "runs" / outcome.run
+    assert (run / "plan.json").exists()
+    assert (run / "direction").read_text() == "forward\n"
+
+
+def test_a_host_that_stays_away_is_named_and_the_others_are_back(
+    lab: Lab, cables: dict[str, Cable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "TRIES", 1)
+    gone = Unreachable("app2", "no route", "look at the cable")
+    lab.hook = once(lambda: cables["app2"].cut(gone))  # type: ignore[assignment]
+    outcome = lab.run(plan(lab, stage("a", write("one"), talking())))
+    assert outcome.exit == 40
+    assert lab.files("app1") == {}
+    assert set(outcome.stuck) == {"app2"}
+    assert outcome.failures[0].outcome == "unknown"
+    assert "no route" in outcome.failures[0].cause
+    assert outcome.next_command == "inv abort --env test"
+    assert "app2" in outcome.summary
+    assert set(outcome.hosts["app2"].torn) == {"a.slow"}
+
+
+def test_hosts_that_cannot_be_reached_are_all_named_before_anything_is_done(lab: Lab) -> None:
+    class Dead(Cable):
+        def connect(self) -> None:
+            if self.host == "app1":
+                raise Unreachable("app1", "no route", "look at the cable")
+            raise HostKeyError("app2", "ssh-ed25519", "SHA256:abc", "app2 ssh-ed25519 AAAA")
+
+    lab.wrap = lambda name, inner: Dead(inner, {}) if name != "ops" else inner
+    with pytest.raises(Refused) as caught:
+        lab.run(plan(lab, stage("a", write("one"))))
+    assert {f.host for f in caught.value.findings} == {"app1", "app2"}
+    assert "SHA256:abc" in str(caught.value)
+    assert "look at the cable" in str(caught.value)
+
+
+def test_ctrl_c_lets_the_running_step_end_and_leaves_the_run_resumable(lab: Lab) -> None:
+    lab.hook = once(lambda: os.kill(os.getpid(), signal.SIGINT))  # type: ignore[assignment]
+    outcome = lab.run(plan(lab, stage("a", talking(), write("two"))))
+    assert outcome.exit == 130
+    assert outcome.next_command == "inv resume --env test"
+    assert (lab.app("app2") / "count").read_text() == "ran\n"
+    assert not (lab.app("app2") / "two").exists()
+    assert any(isinstance(e, Interrupted) for e in lab.events)
+    held = (lab.state("app2") / "lease" / "app").read_text()
+    assert f"run={outcome.run}\n" in held, "nobody builds on what it left"
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_step_goes_on_on_its_host(lab: Lab) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    lab.hook = once(lambda: threading.Thread(target=twice).start())  # type: ignore[assignment]
+    slow = talking()
+    assert isinstance(slow.act, Change)
+    slow = replace(slow, act=replace(slow.act, run=slow.act.run.replace("sleep 1", "sleep 3")))
+    outcome = lab.run(plan(lab, stage("a", slow, write("two"))))
+    assert outcome.exit == 130
+    assert outcome.next_command == "inv resume --env test"
+    assert not (lab.app("app2") / "count").exists(), "it was not waited for"
+    deadline = time.monotonic() + 20
+    while not (lab.app("app2") / "slow").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (lab.app("app2") / "count").read_text() == "ran\n"
+
+
+def test_ctrl_c_before_the_first_change_leaves_nothing(lab: Lab) -> None:
+    prepared, links = lab.prepare(plan(lab, stage("a", write("one"))))
+    lab.hook = lambda e: os.kill(os.getpid(), signal.SIGINT) if type(e).__name__ == "LeaseTaken" else None
+    outcome = lab.execute(prepared, links)
+    assert outcome.exit == 130
+    assert outcome.next_command == ""
+    assert lab.files() == {}
+    assert "until=0" in (lab.state("app1") / "lease" / "app").read_text()
+    assert not any(isinstance(e, StepStarted) for e in lab.events)
