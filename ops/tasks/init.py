@@ -1,0 +1,24 @@
+"""`inv init`: the skeleton of a user's own repository."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+REFUSED = 20
+
+
+@task(auto_shortflags=False, help={"path": "folder to write into (default: here)"})
+def init(_: Context, path: str = ".") -> None:
+    """Write the skeleton of a repository of your own: tasks.py, inventory, templates, runbooks. Overwrites nothing."""
+    from pathlib import Path
+
+    from ops.tasks.skeleton import Occupied, write
+
+    try:
+        made = write(Path(path))
+    except Occupied as error:
+        raise Exit(f"init: {error}", code=REFUSED) from None
+    print("\n".join(f"  wrote {p}" for p in made))
+    print(f"Next: edit {Path(path) / 'inventories/staging.yaml'}, then inv inventory.check --env staging and inv doctor --env staging")

@@ -1,0 +1,105 @@
+"""Errors as a person needs them: what happened, where, in what state things are, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.engine.outcome import LOCKED, REFUSED, Locked
+from ops.engine.redact import SecretTooShort
+from ops.engine.transport.errors import TransportError
+from ops.inventory.references import Unresolved
+from ops.inventory.variables import VariablesError
+from ops.observe.texts import findings
+from ops.plan.bind import Finding, Refused
+from ops.plan.canonical import Unreadable
+from ops.plan.model import OPS, InvalidPlan
+from ops.targets.compose.derive import Underivable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why nothing was changed, for people (`text`) and machines (`data`)."""
+
+    code: int
+    headline: str
+    findings: tuple[Finding, ...]
+    next: str = ""
+
+    def text(self) -> str:
+        """Headline, every reason with its remedy, the next command."""
+        lines = [self.headline, findings(self.findings)]
+        if self.next:
+            lines.append(f"Next: {self.next}")
+        return "\n".join(line for line in lines if line)
+
+    def data(self) -> dict[str, object]:
+        """The same as fields of a JSON line."""
+        told = [
+            {"host": f.host, "step": f.address, "message": f.message, "output": f.output, "remedy": f.remedy}
+            for f in self.findings
+        ]
+        return {"exit": self.code, "summary": self.headline, "findings": told, "next": self.next}
+
+
+def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | None:
+    """The refusal that an error before the first change amounts to; None when the error is none of those we know.
+
+    ``what``: e.g. ``deploy in lab``; ``again``: the command as typed; ``status``: the command that shows the state.
+    """
+    refused = f"REFUSED: {what}; nothing was changed."
+    match error:
+        case Refused():
+            return Refusal(
+                code=REFUSED, headline=refused, findings=error.findings, next=f"put that right, then: {again}"
+            )
+        case Locked():
+            return _locked(error, what, again, status)
+        case TransportError():
+            found = Finding(host=error.host, address="", message=error.cause, remedy=error.remedy)
+            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"then: {again}")
+        case Underivable():
+            reasons = tuple(
+                Finding(host="compose file", address="", message=f"{p.path}: {p.message}", remedy=p.remedy)
+                for p in error.problems
+            )
+            return Refusal(code=REFUSED, headline=refused, findings=reasons, next=f"edit it, then: {again}")
+        case Unresolved():
+            message = f"{error.reference}: {error.message}"
+            found = Finding(host=OPS, address="", message=message, remedy=error.remedy)
+            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"then: {again}")
+        case VariablesError():
+            broken = tuple(
+                Finding(host=f"{p.file}:{p.line}", address="", message=f"{p.path}: {p.message}", remedy=p.remedy)
+                for p in error.problems
+            )
+            return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"then: {again}")
+        case InvalidPlan() | Unreadable() | SecretTooShort():
+            found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
+            return Refusal(code=REFUSED, headline=refused, findings=(found,))
+        case _:
+            return None
+
+
+REMEDIES: Mapping[str, str] = {
+    "InvalidPlan": "The procedure that made this plan (or a hook of the inventory) is wrong: correct it there.",
+    "Unreadable": "Make the plan again: leave --plan-file out and give --plan-out.",
+    "SecretTooShort": "Give it a longer value: a short one can't be kept out of logs without masking other text.",
+}
+
+
+def _locked(error: Locked, what: str, again: str, status: str) -> Refusal:
+    holder = error.holder
+    since = f", token {holder['token']}" if holder.get("token") else ""
+    message = (
+        f"{error.resource} is held by {holder.get('owner') or 'somebody'} for {holder.get('purpose') or 'something'}"
+        f" (run {holder.get('run') or 'unknown'}{since})"
+    )
+    found = Finding(
+        host=error.host,
+        address="",
+        message=message,
+        remedy=f"Let it finish, or ask {holder.get('owner') or 'its owner'}; the lease of a dead run ends by itself a"
+        f" few minutes after its last step. Look with: {status}",
+    )
+    return Refusal(code=LOCKED, headline=f"LOCKED: {what}; nothing was changed.", findings=(found,), next=again)

@@ -1,0 +1,177 @@
+"""The tasks that change what is live, and the one that asks whether it is well: thin, the flow is `running`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from invoke.context import Context
+from invoke.tasks import Task, task
+
+from ops.tasks.own import Own
+from ops.tasks.running import run
+
+ENV = {"env": "environment: the name of a file in inventories/ (required)"}
+COMMON = {
+    **ENV,
+    "hosts": "only these hosts, separated by commas (the lease is still taken on all)",
+    "plan": "only show what would be done; exit 10 when nothing would",
+    "json": "with --plan: machine-readable, with the plan's digest",
+    "format": "with --plan: text, json, or md (today's plan as a page)",
+    "plan-out": "save the plan to this file instead of executing it",
+    "plan-file": "execute a saved plan; refused when the hosts are not as they were when it was saved",
+    "yes": "don't ask for confirmation",
+    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
+}
+"""Help of the flags that every procedure has. ``--env`` has no default: nobody deploys to production by omission."""
+
+REASON = {"reason": "why, for the records (one line)"}
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        **COMMON,
+        **REASON,
+        "version": "version to deploy: the tag of its images",
+        "accept-downtime": "accept that the app is down while incompatible migrations run",
+    },
+)
+def deploy(
+    ctx: Context,
+    env: str = "",
+    version: str = "",
+    accept_downtime: bool = False,
+    reason: str = "",
+    hosts: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    plan_out: str = "",
+    plan_file: str = "",
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Deploy a version: fetch, migrate, roll over the hosts, smoke-test; a failure puts the fleet back."""
+    answers = {"VERSION": version, "ACCEPT_DOWNTIME": _yes(accept_downtime), "REASON": reason}
+    run(ctx, "deploy", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        **COMMON,
+        **REASON,
+        "to": "release to return to (default: the newest good one that is not live; `inv releases` lists them)",
+        "migrate-down": "take the schema back too; what was written to the places a migration added is lost",
+    },
+)
+def rollback(
+    ctx: Context,
+    env: str = "",
+    to: str = "",
+    migrate_down: bool = False,
+    reason: str = "",
+    hosts: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    plan_out: str = "",
+    plan_file: str = "",
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Roll back to the previous good release, or to the one named with --to. Needs no registry."""
+    answers = {"TO": to, "MIGRATE_DOWN": _yes(migrate_down), "REASON": reason}
+    run(ctx, "rollback", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+
+
+@task(
+    auto_shortflags=False,
+    help={**COMMON, **REASON, "service": "only this service (default: all services of the release)"},
+)
+def restart(
+    ctx: Context,
+    env: str = "",
+    service: str = "",
+    reason: str = "",
+    hosts: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    plan_out: str = "",
+    plan_file: str = "",
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Restart the live release host by host, with the current secrets; never a datastore."""
+    answers = {"SERVICE": service, "REASON": reason}
+    run(ctx, "restart", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+
+
+@task(name="smoke-test", auto_shortflags=False, help=COMMON)
+def smoke_test(
+    ctx: Context,
+    env: str = "",
+    hosts: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    plan_out: str = "",
+    plan_file: str = "",
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Ask what is live whether it answers as it should, on each host and through the balancer; exit 1 when not."""
+    run(ctx, "smoke-test", env, {}, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+
+
+def own_task(own: Own) -> Task[Callable[..., Any]]:
+    """The task of a user's procedure."""
+
+    def body(
+        ctx: Context,
+        env: str = "",
+        answer: list[str] | None = None,
+        option: list[str] | None = None,
+        reason: str = "",
+        hosts: str = "",
+        plan: bool = False,
+        json: bool = False,
+        format: str = "",  # noqa: A002
+        plan_out: str = "",
+        plan_file: str = "",
+        yes: bool = False,
+        log: str = "",
+    ) -> None:
+        flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
+        run(ctx, own.name, env, {"REASON": reason}, given=answer or (), options=option or (), **flags)
+
+    body.__doc__ = own.title
+    extra = {
+        "answer": "NAME=value: the answer to one of the procedure's questions; may be repeated",
+        "option": "switch on one of the procedure's options by name; may be repeated",
+    }
+    made: Task[Callable[..., Any]] = task(
+        name=own.name, auto_shortflags=False, iterable=["answer", "option"], help={**COMMON, **REASON, **extra}
+    )(body)
+    return made
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else ""
+
+
+def _flags(
+    hosts: str, plan: bool, json: bool, form: str, plan_out: str, plan_file: str, yes: bool, log: str
+) -> dict[str, Any]:
+    return {
+        "hosts": hosts,
+        "plan": plan,
+        "json": json,
+        "format": form,
+        "plan_out": plan_out,
+        "plan_file": plan_file,
+        "yes": yes,
+        "log": log,
+    }

@@ -1,0 +1,3 @@
+from ops.tasks import namespace
+
+ns = namespace()
