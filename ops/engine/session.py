@@ -133,7 +133,7 @@ class HostSession:
         run: str,
         preamble: bytes,
         *,
-        deadline: float = 30.0,
+        deadline: float = 20.0,
         options: tuple[str, ...] = (),
     ) -> HostSession:
         """Start the runner (one exec) and hand it the preamble.
@@ -218,10 +218,11 @@ class HostSession:
         """End the session. A running step goes on; secret files go when it has ended."""
         self._closing = True
         try:
+            self._check()
             self._send(frame("bye"))
             self._channel.close_stdin()
             self._reader.join(timeout=2)
-        except ConnectionLost:
+        except (ConnectionLost, ProtocolError):
             pass
         self._channel.close()
 

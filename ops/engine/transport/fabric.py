@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import threading
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,9 @@ class FabricTransport:
         if gateway is None:
             return dial(connection.host, connection.port, end.connect_timeout)
         try:
-            return self._connector.gateway(gateway).tunnel(connection.host, connection.port)
+            through = self._connector.gateway(replace(gateway, kind="fabric"))
+            assert isinstance(through, FabricTransport)
+            return through.tunnel(connection.host, connection.port)
         except TransportError as error:
             raise Unreachable(end.host, f"its gateway {error.host} fails: {error.cause}", error.remedy) from error
 

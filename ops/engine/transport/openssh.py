@@ -11,12 +11,18 @@ import hashlib
 import shlex
 import subprocess
 import tempfile
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ops.engine.transport import hostkeys
 from ops.engine.transport.base import Channel, Completed, Endpoint, complete
 from ops.engine.transport.errors import AuthenticationError, ConnectionLost, TransportError, Unreachable
 from ops.engine.transport.process import ProcessChannel
+
+if TYPE_CHECKING:
+    from ops.engine.transport.pool import Connector
 
 
 class OpenSSHTransport:
@@ -24,13 +30,14 @@ class OpenSSHTransport:
 
     Args:
         endpoint: where to.
-        sockets: a private directory for control sockets; shared by all hosts, so that gateways are too.
+        connector: shares gateways and the directory of control sockets.
     """
 
-    def __init__(self, endpoint: Endpoint, sockets: Path) -> None:
+    def __init__(self, endpoint: Endpoint, connector: Connector) -> None:
         self.host = endpoint.host
         self._endpoint = endpoint
-        self._sockets = sockets
+        self._connector = connector
+        self._connecting = threading.Lock()
 
     def _options(
         self, end: Endpoint, *, extra: tuple[str, ...] = (), known: tuple[Path, ...] | None = None
@@ -52,7 +59,12 @@ class OpenSSHTransport:
         if end.identity is not None:
             options.append(f"IdentityFile={end.identity.expanduser()}")
         if end.gateway is not None:
-            through = [*self._command(end.gateway), "-W", "[%h]:%p", end.gateway.address or end.gateway.host]
+            through = [
+                *self._command(replace(end.gateway, kind="openssh")),
+                "-W",
+                "[%h]:%p",
+                end.gateway.address or end.gateway.host,
+            ]
             options.append("ProxyCommand=" + " ".join(word if "%" in word else shlex.quote(word) for word in through))
         argv = [part for option in options for part in ("-o", option)]
         if end.port != 22:
@@ -63,7 +75,7 @@ class OpenSSHTransport:
 
     def _command(self, end: Endpoint) -> list[str]:
         # By all of the endpoint, so that no connection is shared by those who would have refused its host key.
-        control = self._sockets / hashlib.sha256(repr(end).encode()).hexdigest()[:16]
+        control = self._connector.sockets / hashlib.sha256(repr(end).encode()).hexdigest()[:16]
         return ["ssh", "-T", *self._options(end), "-o", "ControlMaster=auto", "-o", f"ControlPath={control}"]
 
     @property
@@ -72,13 +84,23 @@ class OpenSSHTransport:
 
     def connect(self) -> None:
         """See Transport.connect."""
-        command = self._command(self._endpoint)
-        if self._run([*command, "-O", "check", self._address])[0] == 0:
-            return
-        # -N: nothing is executed; -f: into the background once the login has worked.
-        code, said = self._run([*command, "-o", "ControlPersist=600", "-N", "-f", self._address])
-        if code != 0:
-            raise self._named(said)
+        # Two at once would leave a second master behind that no socket leads to.
+        with self._connecting:
+            command = self._command(self._endpoint)
+            if self._run([*command, "-O", "check", self._address])[0] == 0:
+                return
+            if self._endpoint.gateway is not None:
+                self._connect_gateway(self._endpoint.gateway)
+            # -N: nothing is executed; -f: into the background once the login has worked.
+            code, said = self._run([*command, "-o", "ControlPersist=600", "-N", "-f", self._address])
+            if code != 0:
+                raise self._named(said)
+
+    def _connect_gateway(self, gateway: Endpoint) -> None:
+        try:
+            self._connector.gateway(replace(gateway, kind="openssh")).connect()
+        except TransportError as error:
+            raise Unreachable(self.host, f"its gateway {error.host} fails: {error.cause}", error.remedy) from error
 
     def _run(self, argv: list[str]) -> tuple[int, str]:
         # Not a pipe: a master in the background would keep its other end open.

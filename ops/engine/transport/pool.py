@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from ops.engine.transport.base import Endpoint, Transport
@@ -22,32 +24,35 @@ class Connector:
     """Makes transports and owns what they share. Close it last: `with Connector() as connector`."""
 
     def __init__(self) -> None:
-        self._gateways: dict[Endpoint, FabricTransport] = {}
+        self._gateways: dict[Endpoint, Transport] = {}
         self._transports: list[Transport] = []
         self._lock = threading.Lock()
         self._sockets: Path | None = None
 
     def transport(self, endpoint: Endpoint) -> Transport:
         """A transport to there, not yet connected."""
-        made: Transport
-        if endpoint.kind == "local":
-            made = LocalTransport(endpoint.host)
-        elif endpoint.kind == "openssh":
-            made = OpenSSHTransport(endpoint, self._socket_dir())
-        else:
-            made = FabricTransport(endpoint, self)
+        made = self._make(endpoint)
         with self._lock:
             self._transports.append(made)
         return made
 
-    def gateway(self, endpoint: Endpoint) -> FabricTransport:
+    def _make(self, endpoint: Endpoint) -> Transport:
+        if endpoint.kind == "local":
+            return LocalTransport(endpoint.host)
+        if endpoint.kind == "openssh":
+            return OpenSSHTransport(endpoint, self)
+        return FabricTransport(endpoint, self)
+
+    def gateway(self, endpoint: Endpoint) -> Transport:
         """The one connection to a gateway, connected. Raises a TransportError."""
         with self._lock:
-            shared = self._gateways.setdefault(endpoint, FabricTransport(endpoint, self))
+            shared = self._gateways.setdefault(endpoint, self._make(endpoint))
         shared.connect()
         return shared
 
-    def _socket_dir(self) -> Path:
+    @property
+    def sockets(self) -> Path:
+        """A private directory for control sockets of ssh."""
         with self._lock:
             if self._sockets is None:
                 # Short: a socket's path may have 108 bytes, and ssh appends to it.
@@ -69,32 +74,27 @@ class Connector:
             except TransportError as error:
                 errors[host] = error
 
+        gateways = [replace(end.gateway, kind=end.kind) for end in wanted if end.gateway and end.kind != "local"]
         with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="connect") as pool:
-            list(pool.map(self._open_gateway, dict.fromkeys(end for end in wanted if end.gateway)))
+            list(pool.map(self._open_gateway, dict.fromkeys(gateways)))
             list(pool.map(connect, made))
         return {host: made[host] for host in made if host not in errors}, errors
 
-    def _open_gateway(self, endpoint: Endpoint) -> None:
-        assert endpoint.gateway is not None
-        try:
-            if endpoint.kind == "openssh":
-                OpenSSHTransport(endpoint.gateway, self._socket_dir()).connect()
-            elif endpoint.kind == "fabric":
-                self.gateway(endpoint.gateway)
-        except TransportError:
-            pass  # each host behind it will say so in its own name
+    def _open_gateway(self, gateway: Endpoint) -> None:
+        # Each host behind it will say in its own name what is wrong.
+        with contextlib.suppress(TransportError):
+            self.gateway(gateway)
 
     def close(self) -> None:
         """Close all, gateways last."""
         with self._lock:
             transports, self._transports = self._transports, []
             gateways, self._gateways = list(self._gateways.values()), {}
-            sockets, self._sockets = self._sockets, None
         for transport in [*transports, *gateways]:
             transport.close()
+        with self._lock:
+            sockets, self._sockets = self._sockets, None
         if sockets is not None:
-            for control in sockets.iterdir():
-                _leave(control)
             shutil.rmtree(sockets, ignore_errors=True)
 
     def __enter__(self) -> Connector:
@@ -102,10 +102,3 @@ class Connector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _leave(control: Path) -> None:
-    """End the master behind a control socket: those of gateways belong to nobody else."""
-    import subprocess
-
-    subprocess.run(["ssh", "-o", f"ControlPath={control}", "-O", "exit", "-"], capture_output=True, check=False)
