@@ -25,8 +25,8 @@ def database_url(lab: Lab, address: str = HOST) -> str:
 
 
 def redis_url(lab: Lab, address: str = HOST) -> str:
-    """Where the shop's Redis is, as hosts see it, or at another address."""
-    return f"redis://:{password(lab, 'redis-password')}@{address}:6379/0"
+    """Where the shop's Redis is, as hosts see it, or at another address; redis-cli needs the user's name."""
+    return f"redis://default:{password(lab, 'redis-password')}@{address}:6379/0"
 
 
 def write_urls(lab: Lab) -> None:

@@ -53,7 +53,7 @@ def _crash(container: Container) -> str:
 
 
 def _cut(container: Container) -> str:
-    drop = "iptables -t raw -I PREROUTING -i eth0 -j DROP; iptables -t mangle -I POSTROUTING -o eth0 -j DROP"
+    drop = "iptables -t raw -I PREROUTING -i eth0 -j DROP && iptables -t mangle -I POSTROUTING -o eth0 -j DROP"
     containers.run(container, drop)
     return (
         "its network swallows every packet, in both directions. Docker's own proxy may still accept a connection to "

@@ -68,11 +68,9 @@ def boot(client: DockerClient, lab: Lab, host: str, image: str) -> str:
     version = str(client.info().get("CgroupVersion", "1"))
     container, did = containers.ensure_container(client, lab, spec(lab, host, image, version))
     wait_for_systemd(container)
-    done = containers.run(
-        container,
-        containers.file("configure.sh"),
-        environment={"KEY": _public_key(lab), "CA": (lab.state / "ca.pem").read_text().strip()},
-    )
+    files = {"KEY": _public_key(lab), "CA": (lab.state / "ca.pem").read_text().strip()}
+    done = containers.run(container, containers.file("configure.sh"), environment=files)
+    done += "\n" + containers.run(container, containers.file("clear-faults.sh"))
     wait_for_docker(container)
     return ", ".join(part for part in (did, *done.splitlines()) if part)
 

@@ -7,5 +7,5 @@ if [ -e /var/lib/lab-disk/unbounded ]; then
 fi
 free=$(df --output=avail -B1 /disk | tail -n 1)
 fallocate -l "$free" /disk/lab-fill 2>/dev/null || fallocate -l $((free - 4194304)) /disk/lab-fill
-dd if=/dev/zero bs=4096 of=/disk/lab-fill oflag=append conv=notrunc 2>/dev/null
+dd if=/dev/zero bs=4096 of=/disk/lab-fill oflag=append conv=notrunc 2>/dev/null # fails at the last block, which is the point
 df -h --output=avail /disk | tail -n 1
