@@ -77,7 +77,6 @@ def migrate(m: Moves) -> Step:
         reads=("APP", "RUN", "RELEASE", "CURRENT", "HEAD", "HEAD_BEFORE", "COMPATIBLE", "REVERSIBLE"),
         timeout=m.timeout,
         cancel=f'docker kill "{m.slug}-migrate-$RUN"',
-        look=f'docker logs --tail 30 "{m.slug}-migrate-$RUN" 2>&1',
         otherwise="The migration's own output says what the database refused.",
     )
 
@@ -163,6 +162,5 @@ def back(m: Moves) -> Step:
         reads=("APP", "RUN", "CURRENT", "HEAD", "HEAD_BEFORE"),
         timeout=m.timeout,
         cancel=f'docker kill "{m.slug}-migrate-$RUN"',
-        look=f'docker logs --tail 30 "{m.slug}-migrate-$RUN" 2>&1',
         otherwise="The migration's own output says what the database refused.",
     )
