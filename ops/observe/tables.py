@@ -54,7 +54,7 @@ def status_text(
     lines += [f"  unfinished on this machine: {text}" for text in unfinished]
     told = list(drift)
     if told:
-        lines += ["", "Drift:"]
+        lines += ["", "Drift (a run is at work, some of this may be its doing):" if holders else "Drift:"]
         for d in told:
             lines += [f"  {d.host}: {d.what}", f"    -> {d.remedy}"]
     for host, why in sorted(unreachable.items()):

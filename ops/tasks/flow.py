@@ -49,19 +49,19 @@ class Flow:
 
     def go(self) -> int:
         """Everything, refusals told included. Returns the documented exit code."""
-        try:
-            with ExitStack() as stack:
+        with ExitStack() as stack:
+            try:
                 return self._all(stack)
-        except KeyboardInterrupt:
-            print("Interrupted; nothing was changed.", file=sys.stderr)
-            return INTERRUPTED
-        except Exception as error:
-            wish = self._wish
-            what = f"{wish.procedure} in {wish.env}"
-            found = refusal(error, what, typed(), f"inv status --env {wish.env}")
-            if found is None:
-                raise
-            return self._refuse(found)
+            except KeyboardInterrupt:
+                print("Interrupted; nothing was changed.", file=sys.stderr)
+                return INTERRUPTED
+            except Exception as error:
+                wish = self._wish
+                what = f"{wish.procedure} in {wish.env}"
+                found = refusal(error, what, typed(), f"inv status --env {wish.env}")
+                if found is None:
+                    raise
+                return self._refuse(found)
 
     # ------------------------------------------------------------ the way
 

@@ -31,6 +31,9 @@ COULD_NOT_LOOK = 2
 INTERRUPTED = 130
 SINCE = re.compile(r"[0-9]+(s|m|h)([0-9]+(s|m))*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 
+ERASE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""Terminal codes, which compose prints even where there is no terminal."""
+
 # The reader of standard input is the life line: when our end of the connection is gone, so is the follower.
 FOLLOWED = r"""
 set -m
@@ -136,7 +139,7 @@ def stream(peek: Peek, texts: Mapping[str, str]) -> int:
 
     def tell(host: str, line: str) -> None:
         with printing:
-            print(f"{host:<8} {redact(line)}", flush=True)
+            print(f"{host:<8} {ERASE.sub('', redact(line))}", flush=True)
 
     def end() -> None:
         ended.set()

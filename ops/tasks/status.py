@@ -104,5 +104,5 @@ def _unfinished(loaded: Loaded) -> tuple[str, ...]:
     return tuple(
         f"{run.folder.run} ({run.procedure}, {run.owner}) is {run.state}"
         for run in runs(ops_state(loaded))
-        if run.state not in ("finished",)
+        if run.state != "finished" and run.procedure != "exec"
     )

@@ -1,0 +1,1 @@
+"""What `inv doctor` looks at: this machine, the environment's inventory, its hosts."""
