@@ -21,4 +21,5 @@ def init(_: Context, path: str = ".") -> None:
     except Occupied as error:
         raise Exit(f"init: {error}", code=REFUSED) from None
     print("\n".join(f"  wrote {p}" for p in made))
-    print(f"Next: edit {Path(path) / 'inventories/staging.yaml'}, then inv inventory.check --env staging and inv doctor --env staging")
+    inventory = Path(path) / "inventories/staging.yaml"
+    print(f"Next: edit {inventory}, then: inv inventory.check --env staging; inv doctor --env staging")
