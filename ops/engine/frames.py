@@ -56,6 +56,35 @@ def frame(line: str, *parts: bytes) -> bytes:
     return f"{len(a)} {len(b)} {len(c)} {line}\n".encode() + a + b + c + b".\n"
 
 
+@dataclass(frozen=True)
+class Sent:
+    """One order as it stood on the wire: the words of its header after the sizes, and its three payloads."""
+
+    words: tuple[str, ...]
+    parts: tuple[bytes, bytes, bytes]
+
+
+def orders(data: bytes) -> list[Sent]:
+    """What `frame` made, read back: for tests that compare what was sent with what was meant.
+
+    Raises ProtocolError when it is not a row of whole frames.
+    """
+    found = []
+    while data:
+        head, _, data = data.partition(b"\n")
+        words = head.decode().split(" ")
+        payloads = []
+        for size in map(int, words[:3]):
+            payloads.append(data[:size])
+            data = data[size:]
+        if not data.startswith(b".\n"):
+            raise ProtocolError(f"no dot after {head!r}")
+        data = data[2:]
+        a, b, c = payloads
+        found.append(Sent(tuple(words[3:]), (a, b, c)))
+    return found
+
+
 def _stripped(text: str) -> str:
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#")) + "\n"

@@ -4,7 +4,7 @@
 #
 #   sh -c "$(cat runner.sh)" opsbook-runner STATE RUN NONCE LAUNCHER [OPTION...]     LAUNCHER: the text of launcher.sh
 #   options: disk (secrets may lie on disk where there is no tmpfs), cap=BYTES (output kept), grace=SECONDS (TERM to KILL),
-#   beat=SECONDS (a sign of life at least that often while a step runs)
+#   beat=SECONDS (a sign of life at least that often while a step runs), token=RESOURCE=N (the lease as it was taken)
 #
 # In:   A B C KIND ARG...\n, then A + B + C bytes of payload (three parts), then ".\n".
 #   put NAME (A: content)                     file of the run: plan.json, preamble, direction, ...
@@ -15,6 +15,7 @@
 #   renew | cancel | ping | clean | bye
 # Out:  \nopsbook NONCE ready 1 BOOT UPTIME SECRETDIR\n   or   \nopsbook NONCE fatal REASON\n, then lines:
 #   began ID new|old · out ID N + N bytes · gap ID N (bytes dropped) · tick · pong · note TEXT · renewed RESOURCE...
+#   token RESOURCE N (the first change under a lease says which taking of it that was; another one is not ours)
 #   end ID OUTCOME CODE SIZE CENTISECONDS DETAIL: exited, timeout, cancelled (the step ended), unknown (it began, nobody
 #   knows how it ended), neverstarted, absent (asked only), nolease, nospace (refused, nothing ran)
 # Attempt directory: lock script env cancel out base status began verdict. Nothing in it is secret after the verdict.
@@ -26,8 +27,9 @@ um=$(umask)
 umask 077
 state=$1 run=$2 nonce=$3 launcher=$4
 shift 4
+pinned=' '
 cap=8388608 grace=5 beat=5 disk=''
-for o; do case $o in disk) disk=1 ;; cap=*) cap=${o#*=} ;; grace=*) grace=${o#*=} ;; beat=*) beat=${o#*=} ;; esac; done
+for o; do case $o in disk) disk=1 ;; token=*) pinned="$pinned${o#*=} " ;; cap=*) cap=${o#*=} ;; grace=*) grace=${o#*=} ;; beat=*) beat=${o#*=} ;; esac; done
 fatal() { printf '\nopsbook %s fatal %s\n' "$nonce" "$*"; exit 3; }
 named() { case $1 in '' | .* | *[!A-Za-z0-9._:-]*) return 1 ;; esac; }
 clock() { read -r up _ </proc/uptime; up=${up%%.*}; }
@@ -92,10 +94,12 @@ exec 4<&-
 # Leases: STATE/lease/RESOURCE with lines run= owner= purpose= boot= until= token=, changed under STATE/lease/.lock.
 # extend SECONDS RESOURCE: 0 ours and extended (never shortened), 1 not ours, 2 cannot be written.
 extend() {
-  file=$state/lease/$2 holder='' where='' until=0
+  file=$state/lease/$2 holder='' where='' until=0 token=''
   [ -f "$file" ] || return 1
-  while IFS='=' read -r k v; do case $k in run) holder=$v ;; boot) where=$v ;; until) until=$v ;; esac; done <"$file"
+  while IFS='=' read -r k v; do case $k in run) holder=$v ;; boot) where=$v ;; until) until=$v ;; token) token=$v ;; esac; done <"$file"
   [ "$holder" = "$run" ] && [ "$where" = "$boot" ] || return 1
+  # The same run may have been carried on by somebody else, who took the lease again.
+  case $pinned in *" $2=$token "*) ;; *" $2="*) return 1 ;; *) pinned="$pinned$2=$token " && echo "token $2 $token" ;; esac
   clock
   [ $((up + $1)) -gt "$until" ] || return 0
   t=$state/lease/.new.$$
@@ -168,6 +172,7 @@ begin() {
           return
         }
       fi
+      [ "$kind" != lease ] || pinned=' '
       store || { spare && store; } || { refuse nospace "$d cannot be written"; return; }
       setsid $as sh "$S/launcher" "$d" "$limit" "$grace" "$um" "$R/preamble" "$boot" <&9 >&3 2>>"$d/out" 3<&- 5<&- 6>&- 9>&- &
       fresh=new
@@ -247,7 +252,7 @@ verdict() { # ADDRESS DIRECTION ATTEMPT
   named "$1" && named "$2" && named "$3" && keep "$R/$1/$2/$3/verdict" "$(part a)" && keep "$R/$1/$2/$3/out" "$(part b)" && rm -f "$R/$1/$2/$3/base" && return
   echo "note the verdict on $1 $2 $3 could not be stored in $R: is the disk full?"
 }
-leave() { rm -rf "$S"; exit 0; }
+leave() { kill -TERM "-$watch" 2>/dev/null; rm -rf "$S"; exit 0; }
 frame() {
   n=$1 what=$2
   shift 2
@@ -275,7 +280,11 @@ frame() {
 # Nobody listens any more: a running step is seen to its end (its secrets go with us), nothing else is begun.
 ended() { [ -n "$id" ] || leave; exec >/dev/null; gone=1; }
 
-gone='' mine=''
+# A connection may die without a word. Whoever is there renews its lease every minute.
+# shellcheck disable=SC2016
+setsid sh -c 'while sleep 60; do echo quiet; done' opsbook-quiet >&6 3<&- 5<&- 6>&- 2>/dev/null &
+watch=$!
+quiet=0 gone='' mine=''
 # A handler, not "ignore": that would be inherited by the steps.
 trap 'exec >/dev/null' PIPE
 trap 'echo eof >&6' HUP INT TERM
@@ -286,6 +295,7 @@ while IFS= read -r event <&5; do
     tick) tick ;;
     "end $id") finish; [ -z "$gone" ] || leave ;;
     eof) ended ;;
-    'in '*) [ -n "$gone" ] || frame ${event#in } ;;
+    quiet) quiet=$((quiet + 1)); [ "$quiet" -lt 15 ] || ended ;;
+    'in '*) quiet=0; [ -n "$gone" ] || frame ${event#in } ;;
   esac
 done

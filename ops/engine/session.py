@@ -78,6 +78,7 @@ class StepResult:
         seconds: how long it ran on the host.
         fresh: whether this call started it; otherwise it attached to an earlier one.
         detail: the runner's word on a refusal.
+        dropped: bytes that were too many to be kept on the host.
     """
 
     outcome: Outcome
@@ -87,6 +88,7 @@ class StepResult:
     seconds: float
     fresh: bool = False
     detail: str = ""
+    dropped: int = 0
 
 
 def _ignore(_: bytes) -> None:
@@ -102,6 +104,9 @@ class HostSession:
         uptime: its uptime in seconds when the session began.
         secret_dir: where its secret files lie.
         notes: what the runner remarked: things that could not be stored.
+        position: how far the output of the step has come, for asking again in another session.
+        tokens: of each lease, which taking of it this session works under. A later session of the same process gets
+            them, so that it is refused when another process has taken the lease for the same run meanwhile.
     """
 
     def __init__(self, transport: Transport, channel: Channel, parser: Parser, deadline: float) -> None:
@@ -111,6 +116,8 @@ class HostSession:
         self.uptime = 0
         self.secret_dir = ""
         self.notes: list[str] = []
+        self.position = 0
+        self.tokens: dict[str, int] = {}
         self._channel = channel
         self._parser = parser
         self._deadline = deadline
@@ -135,18 +142,22 @@ class HostSession:
         *,
         deadline: float = 20.0,
         options: tuple[str, ...] = (),
+        tokens: Mapping[str, int] | None = None,
     ) -> HostSession:
         """Start the runner (one exec) and hand it the preamble.
 
         Args:
             deadline: seconds without a byte from the host after which the connection counts as lost.
             options: of the runner, see runner.sh.
+            tokens: those of an earlier session of this process.
 
         Raises ConnectionLost, RunnerError (its own word why it cannot work there), FrameError (a bad name).
         """
         nonce = secrets.token_hex(8)
-        channel = transport.open(command(state_dir, run, nonce, options))
+        pins = tuple(f"token={word('lease', name)}={token:d}" for name, token in (tokens or {}).items())
+        channel = transport.open(command(state_dir, run, nonce, (*options, *pins)))
         session = cls(transport, channel, Parser(nonce), deadline)
+        session.tokens |= tokens or {}
         session._reader.start()
         try:
             session.put("preamble", preamble)
@@ -246,24 +257,31 @@ class HostSession:
                 f"step {number} {address} {direction} {order.attempt:d} {kind} {order.timeout:d} {order.as_} {offset:d}"
             )
             self._send(frame(f"{head} {leases}", env, order.script, order.cancel))
-            return self._follow(number, on_output)
+            return self._follow(number, on_output, offset)
 
-    def _follow(self, number: str, on_output: Callable[[bytes], None]) -> StepResult:
+    def _follow(self, number: str, on_output: Callable[[bytes], None], offset: int) -> StepResult:
         tail = bytearray()
-        fresh = False
+        fresh, dropped = False, 0
+        self.position = offset
         while True:
             event = self._next()
             match event.words:
                 case ("out", id_, _) if id_ == number:
                     tail = (tail + event.data)[-TAIL:]
+                    self.position += len(event.data)
                     on_output(event.data)
                 case ("began", id_, how) if id_ == number:
                     fresh = how == "new"
                 case ("end", id_, outcome, code, size, spent, *detail) if id_ == number and outcome in _OUTCOMES:
                     exit_code = int(code) if outcome == "exited" else None
                     result = StepResult(_OUTCOMES[outcome], exit_code, bytes(tail), int(size), int(spent) / 100)
-                    return StepResult(**{**vars(result), "fresh": fresh, "detail": " ".join(detail)})
-                case ("gap" | "tick" | "pong", *_):
+                    return StepResult(
+                        **{**vars(result), "fresh": fresh, "detail": " ".join(detail), "dropped": dropped}
+                    )
+                case ("gap", id_, size) if id_ == number:
+                    dropped += int(size)
+                    self.position += int(size)
+                case ("tick" | "pong", *_):
                     pass
                 case _:
                     raise ProtocolError(f"{self.host}: not an answer of the runner: {' '.join(event.words)[:200]}")
@@ -293,6 +311,8 @@ class HostSession:
         match event.words:
             case ("note", *text):
                 self.notes.append(" ".join(text))
+            case ("token", resource, token):
+                self.tokens[resource] = int(token)
             case ("renewed", *_):
                 self._answers.put(event)
             case _:

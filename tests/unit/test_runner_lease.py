@@ -16,6 +16,11 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunnerHost]
     yield from host(tmp_path, request.param)
 
 
+@pytest.fixture
+def dash(tmp_path: Path) -> Iterator[RunnerHost]:
+    yield from host(tmp_path, "dash")
+
+
 def uptime() -> int:
     return int(Path("/proc/uptime").read_text().split(".")[0])
 
@@ -57,8 +62,8 @@ def test_a_change_without_its_lease_does_not_run(here: RunnerHost) -> None:
     assert (here.folder / "ran").exists()
 
 
-def test_checks_and_lease_steps_need_none(here: RunnerHost) -> None:
-    session = here.open()
+def test_checks_and_lease_steps_need_none(dash: RunnerHost) -> None:
+    session = dash.open()
     assert session.step(change("true", kind="check", leases=("app",), address="a")).code == 0
     assert session.step(change("true", kind="lease", leases=("app",), address="b")).code == 0
 
@@ -76,12 +81,12 @@ def test_a_change_extends_the_lease_beyond_its_own_deadline(here: RunnerHost) ->
     assert lease.read() == lease.fields | {"until": until}
 
 
-def test_every_named_resource_must_be_ours(here: RunnerHost) -> None:
-    session = here.open()
-    Lease(here, session)
+def test_every_named_resource_must_be_ours(dash: RunnerHost) -> None:
+    session = dash.open()
+    Lease(dash, session)
     order = change("true", leases=("app", "store:main"))
     assert session.step(order).detail == "store:main"
-    other = Lease(here, session, "store:main")
+    other = Lease(dash, session, "store:main")
     other.write(run="run-2")
     assert session.step(order).outcome == "nolease"
     other.write(run=RUN)
@@ -100,19 +105,43 @@ def test_renew_extends_what_is_ours_and_says_which(here: RunnerHost) -> None:
     assert session.renew() == ("app", "store:main")
 
 
-def test_renew_while_a_step_runs(here: RunnerHost) -> None:
-    session = here.open()
-    lease = Lease(here, session)
+def test_renew_while_a_step_runs(dash: RunnerHost) -> None:
+    session = dash.open()
+    lease = Lease(dash, session)
     held: list[tuple[str, ...]] = []
     session.step(change("echo x; sleep 0.3"), on_output=lambda _: held.append(session.renew()))
     assert held == [("app",)]
     assert 298 <= lease.left() <= 300
 
 
-def test_an_attempt_that_ran_is_told_without_a_lease(here: RunnerHost) -> None:
-    session = here.open()
-    lease = Lease(here, session)
+def test_an_attempt_that_ran_is_told_without_a_lease(dash: RunnerHost) -> None:
+    session = dash.open()
+    lease = Lease(dash, session)
     order = change("exit 4", leases=("app",))
     session.step(order)
     lease.path.unlink()
-    assert here.open().step(order).code == 4
+    assert dash.open().step(order).code == 4
+
+
+def test_a_lease_that_was_taken_again_for_the_same_run_is_not_ours(dash: RunnerHost) -> None:
+    session = dash.open()
+    lease = Lease(dash, session)
+    assert session.step(change("true", leases=("app",), address="a")).code == 0
+    assert session.tokens == {"app": 7}
+    lease.write(token="8")  # somebody resumed this run
+    assert session.step(change("true", leases=("app",), address="b")).outcome == "nolease"
+    assert session.renew() == ()
+    again = dash.open(tokens=session.tokens)  # reconnecting does not make it ours
+    assert again.step(change("true", leases=("app",), address="b")).outcome == "nolease"
+    other = dash.open()
+    assert other.step(change("true", leases=("app",), address="b")).code == 0
+    assert other.tokens == {"app": 8}
+
+
+def test_taking_the_lease_again_oneself_is_fine(dash: RunnerHost) -> None:
+    session = dash.open()
+    lease = Lease(dash, session)
+    assert session.step(change("true", leases=("app",), address="a")).code == 0
+    assert session.step(change(f"sed -i s/token=7/token=8/ {lease.path}", kind="lease", address="take")).code == 0
+    assert session.step(change("true", leases=("app",), address="b")).code == 0
+    assert session.tokens == {"app": 8}

@@ -73,9 +73,9 @@ def test_streams_while_the_step_runs(here: RunnerHost) -> None:
     assert b"two 201" not in result.output
 
 
-def test_large_scripts_and_outputs(here: RunnerHost) -> None:
+def test_large_scripts_and_outputs(dash: RunnerHost) -> None:
     text = "x" * 300_000
-    session = here.open()
+    session = dash.open()
     result = session.step(change(f"cat <<'END'\n{text}\nEND\n"))
     assert result.size == 300_001
     assert result.output == (text + "\n").encode()[-65536:]
@@ -126,16 +126,16 @@ def test_cancel_from_another_thread(here: RunnerHost) -> None:
     assert session.step(change("echo next", address="next")).output == b"next\n"
 
 
-def test_a_daemon_that_keeps_stdout_open_does_not_hold_the_end(here: RunnerHost) -> None:
-    stop = here.folder / "stop"
-    session = here.open()
+def test_a_daemon_that_keeps_stdout_open_does_not_hold_the_end(dash: RunnerHost) -> None:
+    stop = dash.folder / "stop"
+    session = dash.open()
     order = change(
         f"(i=0; until [ -e {stop} ] || [ $i -gt 200 ]; do sleep 0.1; i=$((i+1)); done; echo late) & echo soon"
     )
     result = session.step(order)
     assert (result.outcome, result.code, result.output) == ("exited", 0, b"soon\n")
     stop.touch()
-    wait_for(lambda: b"late" in (here.attempt(order) / "out").read_bytes())
+    wait_for(lambda: b"late" in (dash.attempt(order) / "out").read_bytes())
     again = session.step(order)
     assert (again.output, again.size, again.fresh) == (b"soon\n", 5, False)
 
@@ -171,8 +171,8 @@ def test_secret_files(here: RunnerHost) -> None:
     wait_for(lambda: not path.parent.parent.exists())
 
 
-def test_secrets_are_served_while_a_step_reads_them(here: RunnerHost) -> None:
-    session = here.open()
+def test_secrets_are_served_while_a_step_reads_them(dash: RunnerHost) -> None:
+    session = dash.open()
     path = session.secret("URLS", b"one\n")
     order = change(
         f"i=0; until grep -q two {path} || [ $i -gt 200 ]; do echo $i; sleep 0.1; i=$((i+1)); done; cat {path}"
@@ -200,13 +200,13 @@ def test_secrets_of_a_runner_that_was_killed_are_swept(dash: RunnerHost) -> None
     assert Path(second.secret_dir).exists()
 
 
-def test_files_of_the_run(here: RunnerHost) -> None:
-    session = here.open()
+def test_files_of_the_run(dash: RunnerHost) -> None:
+    session = dash.open()
     session.put("plan.json", b"{}" * 70_000)
     session.put("direction", b"forward\n")
     session.put("direction", b"undo\n")
     assert session.step(change("true")).code == 0
-    run = here.state / "runs" / RUN
+    run = dash.state / "runs" / RUN
     assert (run / "plan.json").read_bytes() == b"{}" * 70_000
     assert (run / "direction").read_bytes() == b"undo\n"
     assert session.notes == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ops.engine.transport.errors import ConnectionLost
+from ops.engine.transport.errors import AuthenticationError, ConnectionLost
 
 Kind = Literal["fabric", "openssh", "local"]
 
@@ -46,6 +46,13 @@ class Completed:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+def check_identity(end: Endpoint) -> None:
+    """Raises AuthenticationError when the endpoint's key file is not there."""
+    if end.identity is not None and not end.identity.expanduser().is_file():
+        remedy = "Correct ssh.identity in the inventory, or make the key: ssh-keygen -t ed25519"
+        raise AuthenticationError(end.host, f"the key {end.identity} does not exist", remedy)
 
 
 class Channel(Protocol):

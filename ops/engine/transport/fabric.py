@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ops.engine.transport import hostkeys
-from ops.engine.transport.base import Channel, Completed, Endpoint, complete
+from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete
 from ops.engine.transport.errors import AuthenticationError, ConnectionLost, TransportError, Unreachable
 from ops.engine.transport.ssh_channel import SshChannel
 
@@ -89,6 +89,7 @@ class FabricTransport:
         import paramiko
 
         end = self._endpoint
+        check_identity(end)
         wait = end.connect_timeout
         kwargs: dict[str, Any] = {"banner_timeout": wait, "auth_timeout": wait, "channel_timeout": wait}
         kwargs["transport_factory"] = _tuned

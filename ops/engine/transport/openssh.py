@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.engine.transport import hostkeys
-from ops.engine.transport.base import Channel, Completed, Endpoint, complete
+from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete
 from ops.engine.transport.errors import AuthenticationError, ConnectionLost, TransportError, Unreachable
 from ops.engine.transport.process import ProcessChannel
 
@@ -86,6 +86,7 @@ class OpenSSHTransport:
         """See Transport.connect."""
         # Two at once would leave a second master behind that no socket leads to.
         with self._connecting:
+            check_identity(self._endpoint)
             command = self._command(self._endpoint)
             if self._run([*command, "-O", "check", self._address])[0] == 0:
                 return
