@@ -55,6 +55,8 @@ class Turns:
         self._secrets = secrets or {}
         self._person = person
         self._stopping = stopping or threading.Event()
+        self.barred: dict[tuple[str, str], bool] = {}
+        """By turn, whether the change could no longer be taken back when it was done: for when its host is gone."""
 
     def forward(self, work: Work) -> Ending:
         """Does the step."""
@@ -67,7 +69,11 @@ class Turns:
                 kind, limit = "check", step.timeout + retry + GRACE
             case Manual():
                 kind, limit = "check", step.timeout + GRACE
-        return self._turn(work, "forward", kind, wire.forward(step), limit)
+        ending = self._turn(work, "forward", kind, wire.forward(step), limit)
+        undo = step.act.undo if isinstance(step.act, Change) else None
+        if ending.good and isinstance(undo, Irreversible) and undo.when:
+            self.barred[work.key] = self.holds(work, "barred", undo.when).good
+        return ending
 
     def backward(self, work: Work) -> Ending | None:
         """Takes the step back. None when there is nothing to take back."""

@@ -11,7 +11,7 @@ from ops.engine.events import Undone
 from ops.engine.outcome import NEEDS_HUMAN, Failure, failed
 from ops.engine.turn import Turns
 from ops.plan.bind import Work
-from ops.plan.model import Back, Change, Irreversible, Keep
+from ops.plan.model import Back, Change, Irreversible
 
 
 class Undo:
@@ -72,15 +72,16 @@ class Undo:
             return
 
     def _stands(self, work: Work, undo: Irreversible) -> bool:
-        if isinstance(undo.otherwise, Keep):
-            return False
         if not undo.when:
             return True
         unless = undo.otherwise.unless if isinstance(undo.otherwise, Back) else ""
         if unless and self._turns.holds(work, "unless", unless).good:
             return False
-        # Where this can't be asked the block asks again before it undoes anything.
-        return self._turns.holds(work, "barred", undo.when).good
+        ending = self._turns.holds(work, "barred", undo.when)
+        if ending.outcome == "unknown":
+            # The host is gone: what it said when the change was done, else the worst.
+            return self._turns.barred.get(work.key, True)
+        return ending.good
 
     def _begun(self) -> list[Work]:
         """In the plan's order."""

@@ -37,10 +37,10 @@ def undone(reads: Iterable[str], undo: Undo) -> str | None:
             kept = [function("unless", unless), "kept"] if unless else []
             return block(reads, [*kept, function("done_when", until), "already", run, f"await {within}"])
         case Irreversible(why=why, when=when, otherwise=otherwise):
-            if otherwise is None or isinstance(otherwise, Keep):
+            if not when or otherwise is None or isinstance(otherwise, Keep):
                 return None
             bar = f"! barred >/dev/null 2>&1 || {{ echo {quote(f'cannot be undone: {why}')} >&2; exit 40; }}"
-            barred = [function("barred", when), bar] if when else []
+            barred = [function("barred", when), bar]
             kept = [function("unless", otherwise.unless), "kept"] if otherwise.unless else []
             done = [function("done_when", otherwise.until), "already", otherwise.run, f"await {otherwise.within}"]
             return block(reads, [*kept, *barred, *done])

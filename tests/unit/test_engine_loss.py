@@ -17,7 +17,7 @@ from ops.engine.events import Interrupted, Reconnecting, StepOutput, StepStarted
 from ops.engine.transport.base import Channel, Completed, Transport
 from ops.engine.transport.errors import HostKeyError, Unreachable
 from ops.plan.bind import Refused
-from ops.plan.model import Back, Change, Step
+from ops.plan.model import Back, Change, Irreversible, Step
 
 
 class Cable:
@@ -126,6 +126,21 @@ def test_a_host_that_stays_away_is_named_and_the_others_are_back(
     assert outcome.next_command == "inv abort --env test"
     assert "app2" in outcome.summary
     assert set(outcome.hosts["app2"].torn) == {"a.slow"}
+
+
+@pytest.mark.parametrize("bars", [False, True])
+def test_a_migration_on_a_lost_host_bars_the_way_back_as_it_said_when_it_was_done(
+    lab: Lab, cables: dict[str, Cable], monkeypatch: pytest.MonkeyPatch, bars: bool
+) -> None:
+    monkeypatch.setattr(crew, "TRIES", 0)
+    back = Back(run='rm -f "$APP/schema"', until='! test -e "$APP/schema"')
+    undo = Irreversible(why="columns are gone", when="true" if bars else "false", otherwise=back)
+    change = Change(run='touch "$APP/schema"', done_when='test -e "$APP/schema"', undo=undo)
+    migrate = stage("migrate", replace(write("schema"), act=change), waves=(("app2",),))
+    lab.hook = once(lambda: cables["app2"].cut(Unreachable("app2", "no route", "")))  # type: ignore[assignment]
+    outcome = lab.run(plan(lab, migrate, stage("a", write("one"), talking())))
+    assert outcome.exit == 40
+    assert ("app1/one" in lab.files("app1")) == bars, "the reachable host is back unless that breaks it"
 
 
 def test_hosts_that_cannot_be_reached_are_all_named_before_anything_is_done(lab: Lab) -> None:

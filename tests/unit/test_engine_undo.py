@@ -210,6 +210,15 @@ def test_an_irreversible_change_is_one_only_while_its_probe_holds(lab: Lab) -> N
     assert {"app1/schema", "app2/one"} <= set(lab.files())
 
 
+def test_a_kept_change_is_irreversible_while_its_probe_holds(lab: Lab) -> None:
+    keep = Irreversible(why="columns are gone", when='test -e "$APP/v5"', otherwise=Keep(why="it is compatible"))
+    assert _broken_after(lab, keep).exit == 30
+    assert set(lab.files()) == {"app1/schema"}
+    (lab.app("app1") / "schema").unlink()
+    (lab.app("app1") / "v5").write_text("")
+    assert _broken_after(lab, keep).exit == 40
+
+
 def test_an_irreversible_change_that_was_in_place_bars_nothing(lab: Lab) -> None:
     (lab.app("app1") / "schema").write_text("")
     assert _broken_after(lab, Irreversible(why="columns are gone")).exit == 30

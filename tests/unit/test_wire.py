@@ -145,6 +145,8 @@ def test_what_has_nothing_to_take_back_has_no_such_block() -> None:
     assert wire.backward(step(Check(run="true"))) is None
     assert wire.backward(change("true", "true", Keep(why="backup"))) is None
     assert wire.backward(change("true", "true", Irreversible(why="gone"))) is None
+    never = Irreversible(why="gone", otherwise=Back(run="true", until="true"))
+    assert wire.backward(change("true", "true", never)) is None, "without a probe it can never be taken back"
     assert wire.evidence(change("true", "true")) is None
 
 
