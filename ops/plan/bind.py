@@ -132,7 +132,7 @@ def narrowed(plan: Plan, hosts: tuple[str, ...]) -> Plan:
     """The plan for some hosts only. The lease, ``fleet`` stages and ops keep theirs."""
     if not hosts:
         return plan
-    known = set(plan.hosts)
+    known = {*plan.hosts, *(h for stage in (*plan.stages, *plan.on_failure) for h in stage.hosts)}
     if unknown := [h for h in hosts if h not in known]:
         raise Refused(
             (

@@ -338,8 +338,11 @@ class Plan:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every machine the plan touches (lease and "ops" included), sorted."""
+        """Every machine the plan touches or asks (lease and "ops" included), sorted."""
         found = {place(step, host) for stage, step in self.steps() for host in stage.hosts}
+        for stage, step in self.steps():
+            if isinstance(stage.when, Holds) or isinstance(step.when, Holds):
+                found.update(stage.hosts)
         return tuple(sorted(found | set(self.lease.hosts if self.lease else ())))
 
     @property
