@@ -138,10 +138,8 @@ def _fleet(found: Mapping[str, Standing], expected: Expected) -> list[Drift]:
                 remedy = f"look at the database, then deploy again: inv deploy --env {env} --version VERSION"
                 told.append(Drift(host=host, what=what, remedy=remedy))
         if standing.head and done and standing.head not in done:
-            what = (
-                f"the database is at {standing.head}, our deploys brought it to {done[-1]}: somebody migrated by hand"
-            )
-            remedy = "find out who; the next deploy goes by the database's own head"
+            what = f"the database is at {standing.head}, the record here ends at {done[-1]}: somebody else moved it"
+            remedy = "find out who; deploying the version that brings it records it"
             told.append(Drift(host=host, what=what, remedy=remedy))
     return told
 

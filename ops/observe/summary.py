@@ -68,7 +68,7 @@ def _last(told: str) -> str:
 def _tally(tally: Tally) -> str:
     parts = []
     if tally.done:
-        parts.append(f"{len(tally.done)} done")
+        parts.append(f"{len(tally.done)} steps done")
     if tally.failed:
         parts.append(f"failed: {listed(tally.failed)}")
     if tally.undone:

@@ -42,7 +42,7 @@ def status_text(
 ) -> str:
     """What is live where, how its containers do, who holds the lease, and the drift with its remedies."""
     lines = [f"{expected.slug} ({expected.environment})", ""]
-    rows = [("HOST", "LIVE", "PREVIOUS", "PROXY", "CONTAINERS", "DISK FREE")]
+    rows: list[tuple[str, ...]] = [("HOST", "LIVE", "PREVIOUS", "PROXY", "CONTAINERS", "DISK FREE")]
     for host in expected.hosts:
         if host in found:
             rows.append(_row(host, found[host]))

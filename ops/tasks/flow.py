@@ -58,7 +58,8 @@ class Flow:
             except Exception as error:
                 wish = self._wish
                 what = f"{wish.procedure} in {wish.env}"
-                found = refusal(error, what, typed(), f"inv status --env {wish.env}")
+                again = typed() if wish.yes or wish.plan or self._may_ask() else typed("--yes")
+                found = refusal(error, what, again, f"inv status --env {wish.env}")
                 if found is None:
                     raise
                 return self._refuse(found)
@@ -66,16 +67,16 @@ class Flow:
     # ------------------------------------------------------------ the way
 
     def _all(self, stack: ExitStack) -> int:
+        self._open(stack)
+        assert self._screen is not None
         plan = self._procedure.build(self._loaded.inventory, self._loaded.compose)
         if not self._wish.plan and plan.changes and not self._may_ask() and not self._wish.yes:
-            raise Refused((_finding("nobody is there to confirm: this is no terminal", f"type: {typed('--yes')}"),))
+            raise Refused((_finding("nobody can confirm it: this is no terminal", "look at it first with --plan"),))
         secrets = plan_secrets(self._loaded, plan)
         self._redact = redactor(self._loaded, secrets)
         ask, expected = self._ask(plan)
         links = Links(fleet(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
-        self._open(stack)
-        assert self._screen is not None
         with self._screen:
             prepared = prepare(plan, ask, links, secrets, self._run, self._tell(), self._redact)
         bound = prepared.bound
@@ -84,7 +85,7 @@ class Flow:
         if self._wish.plan:
             return self._show(prepared, ask)
         if bound.empty:
-            self._say(f"Nothing to do: {plan.title.lower()} in {plan.environment} is in place everywhere.")
+            self._say(f"Nothing to do: everything is in place on {listed(m for m in plan.hosts if m != OPS)}.")
             self._write("info", "nothing-to-do", digest=identity(bound), exit=DONE)
             return DONE
         if plan.changes and not self._confirmed(prepared):
@@ -180,10 +181,15 @@ class Flow:
     def _open(self, stack: ExitStack) -> None:
         choice = self._wish.log
         if self._wish.plan:  # standard output is the plan's
-            self._screen = screen("text", self._run, self._redact, sys.stderr)
+            self._screen = screen("text", self._run, self._clean, sys.stderr)
             return
-        self._screen = screen(choice, self._run, self._redact)
-        self._file = logs.JsonLog(stack.enter_context(logs.opened(self._log)), self._run, self._redact, everything=True)
+        self._screen = screen(choice, self._run, self._clean)
+        file = stack.enter_context(logs.opened(self._log))
+        self._file = logs.JsonLog(file, self._run, self._clean, everything=True)
+
+    def _clean(self, text: str) -> str:
+        """Without the secrets that are known by now."""
+        return self._redact(text)
 
     def _tell(self) -> Observer:
         assert self._screen is not None

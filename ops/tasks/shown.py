@@ -15,6 +15,8 @@ def shown(bound: Bound, form: str, loaded: Loaded) -> str:
 
     if form == "json":
         return json.dumps({"digest": identity(bound), **to_data(bound)}, indent=1)
+    if bound.empty:
+        return "Nothing to do: everything is in place."
     lines = []
     for stage in bound.stages():
         lines.append(f"{stage.id}: {stage.title}")
