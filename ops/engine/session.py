@@ -257,6 +257,7 @@ class HostSession:
                 f"step {number} {address} {direction} {order.attempt:d} {kind} {order.timeout:d} {order.as_} {offset:d}"
             )
             self._send(frame(f"{head} {leases}", env, order.script, order.cancel))
+            self._heard = time.monotonic()  # silence counts from when an answer is due: an idle host has nothing to say
             return self._follow(number, on_output, offset)
 
     def _follow(self, number: str, on_output: Callable[[bytes], None], offset: int) -> StepResult:

@@ -307,9 +307,9 @@ def test_a_black_hole_is_noticed_and_the_step_goes_on(
     connector: Connector, app1: Transport, state: str, proxied: tuple[Proxy, Endpoint]
 ) -> None:
     proxy, end = proxied
-    session = HostSession.open(connector.transport(end), state, "run-1", b"", deadline=3, options=("beat=1",))
-    going = order("echo begun; sleep 5; exit 6")
-    with pytest.raises(ConnectionLost, match="not a byte for 3 s"):
+    session = HostSession.open(connector.transport(end), state, "run-1", b"", deadline=5, options=("beat=1",))
+    going = order("echo begun; sleep 8; exit 6")
+    with pytest.raises(ConnectionLost, match="not a byte for 5 s"):
         session.step(going, on_output=lambda _: proxy.freeze())
     again = HostSession.open(app1, state, "run-1", b"")
     assert (again.step(going).code, again.step(going).size) == (6, 6)
