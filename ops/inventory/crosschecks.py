@@ -41,7 +41,6 @@ class Names:
 def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[tuple[Problem, ...], Mapping[str, Any]]:
     """Every problem that the models alone can't see, and the compose file, parsed (empty when it can't be)."""
     names = Names.of(document.data)
-    broken = {_item(p.path) for p in document.problems}
     troubles = [
         *_head(inventory, document),
         *_hosts(inventory),
@@ -53,14 +52,8 @@ def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[t
         *hook_troubles(inventory, names.hosts, names.variables),
     ]
     found = [document.problem(t.path, t.message, t.remedy, key=t.key) for t in troubles]
-    found = [p for p in found if _item(p.path) not in broken]
     more, compose = _compose(inventory, document, root)
     return (*found, *more), compose
-
-
-def _item(path: str) -> str:
-    """The host, variable, … a key path belongs to."""
-    return ".".join(path.split(".")[:2])
 
 
 def _head(inventory: Inventory, document: Document) -> Iterator[Trouble]:

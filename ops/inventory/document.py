@@ -149,6 +149,9 @@ class _Reader:
             self.text(key, name, (*path, name))
             self.keys[(*path, name)] = (key.start_mark.line + 1, key.start_mark.column + 1)
             made[name] = self.plain(value, (*path, name))
+            if not isinstance(value, ScalarNode):
+                # of a mapping or list people look for its key, not for its first line
+                self.values[(*path, name)] = self.keys[(*path, name)]
         for other in merged:
             if not isinstance(other, MappingNode):
                 self.at(other, path, "`<<` does not name a mapping", "Name the anchor of a mapping")
@@ -194,8 +197,10 @@ class _Reader:
 
     def text(self, node: Node, value: str, path: Path_) -> str:
         bad = next((c for c in value if _control(c) or c == "\r"), None)
-        if bad is not None:
+        if bad is not None and unicodedata.category(bad) == "Cs":
+            remedy = "Write the character itself, or \\U and its eight hexadecimal digits"
+            self.at(node, path, f"{bad!a} is half a character", remedy)
+        elif bad is not None:
             remedy = "Take it out; no environment variable, file or shell text of ours may hold one"
             self.at(node, path, f"the control character {bad!a} stands in the value", remedy)
-            return "".join(c for c in value if not (_control(c) or c == "\r"))
-        return value
+        return "".join(c for c in value if not (_control(c) or c == "\r"))

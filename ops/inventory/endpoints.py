@@ -91,7 +91,9 @@ def _options(loaded: Loaded, end: Address) -> list[str]:
     if end.identity:
         words += ["-i", _shown(loaded.root, end.identity)]
     if end.known_hosts:
-        words += ["-o", f"UserKnownHostsFile={_shown(loaded.root, end.known_hosts)}"]
+        path = _shown(loaded.root, end.known_hosts)
+        # several files may stand there, so ssh would split a name at its blanks
+        words += ["-o", f'UserKnownHostsFile="{path}"' if " " in path else f"UserKnownHostsFile={path}"]
     return words
 
 

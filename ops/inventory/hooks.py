@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ops.inventory.hook_checks import contradictions
 from ops.inventory.model import Hook, Variable
@@ -21,6 +21,7 @@ from ops.plan.model import (
     Check,
     Computed,
     Given,
+    InvalidPlan,
     Keep,
     Plan,
     Repeat,
@@ -35,12 +36,24 @@ from ops.plan.model import (
 ALWAYS_KNOWN = frozenset(("RUN", "HOST"))
 
 
-class HookError(Exception):
-    """Hooks don't fit the plan they are meant for. ``problems``: one line each, with what there is instead."""
+@dataclass(frozen=True)
+class HookProblem:
+    """Why the hook of that id does not fit a plan, and what there is instead."""
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    hook: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"hook {self.hook}: {self.message}. {self.remedy}"
+
+
+class HookError(InvalidPlan):
+    """Hooks don't fit the plan they are meant for. ``problems``: all of them."""
+
+    def __init__(self, problems: Iterable[HookProblem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 def with_hooks(
@@ -60,7 +73,8 @@ def with_hooks(
     for hook in wanted:
         place = ((hook.after or hook.before).partition(".")[0], hook.id)
         if place in taken:
-            problems.append(f"hook {hook.id}: {place[0]}.{hook.id} is a step already; give the hook another id")
+            remedy = "Give the hook another id"
+            problems.append(HookProblem(hook.id, f"{place[0]}.{hook.id} is a step already", remedy))
         taken.add(place)
     if problems:
         raise HookError(problems)
@@ -76,7 +90,7 @@ def with_hooks(
 
 def step_of(hook: Hook) -> Step:
     """The hook as a step. Raises HookError when its keys contradict each other."""
-    if wrong := [f"hook {hook.id}: {message}. {remedy}" for _, message, remedy in contradictions(hook)]:
+    if wrong := [HookProblem(hook.id, message, remedy) for _, message, remedy in contradictions(hook)]:
         raise HookError(wrong)
     return Step(
         id=hook.id,
@@ -109,17 +123,18 @@ def _into(stage: Stage, hooks: list[Hook]) -> Stage:
     return replace(stage, steps=tuple(steps))
 
 
-def _problems(hook: Hook, anchors: list[str], known: set[str], offered: Mapping[str, Var]) -> list[str]:
-    found = [f"hook {hook.id}: {message}. {remedy}" for _, message, remedy in contradictions(hook)]
+def _problems(hook: Hook, anchors: list[str], known: set[str], offered: Mapping[str, Var]) -> list[HookProblem]:
+    found = [HookProblem(hook.id, message, remedy) for _, message, remedy in contradictions(hook)]
     anchor = hook.after or hook.before
     if anchor and anchor not in anchors:
         near = difflib.get_close_matches(anchor, anchors, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        found.append(f"hook {hook.id}: there is no step {anchor}. {hint}The steps are: {', '.join(anchors)}")
+        remedy = f"{hint}The steps are: {', '.join(anchors)}"
+        found.append(HookProblem(hook.id, f"there is no step {anchor}", remedy))
     for name in hook.reads:
         if name not in known and name not in offered:
-            there = ", ".join(sorted({*known, *offered}))
-            found.append(f"hook {hook.id}: it reads {name}, which this plan does not know. There is: {there}")
+            remedy = f"There is: {', '.join(sorted({*known, *offered}))}"
+            found.append(HookProblem(hook.id, f"it reads {name}, which this plan does not know", remedy))
     return found
 
 

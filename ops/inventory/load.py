@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ops.inventory.complaints import complaints, suggestion, where
+from ops.inventory.complaints import complaints, where
 from ops.inventory.crosschecks import crosschecks
 from ops.inventory.document import Document, read
 from ops.inventory.model import Inventory
@@ -83,8 +84,7 @@ def load(env: str, folder: Path | None = None, root: Path | None = None) -> Load
     compose: Mapping[str, Any] = {}
     if inventory is not None:
         found, compose = crosschecks(inventory, document, root)
-        told = {(p.line, p.column, p.path) for p in problems}
-        problems += [p for p in found if (p.line, p.column, p.path) not in told]
+        problems += [p for p in found if not _follows(p, problems)]
     if problems or inventory is None:
         raise InventoryError(problems)
     return Loaded(inventory=inventory, path=path, root=root, compose=compose, document=document)
@@ -93,13 +93,26 @@ def load(env: str, folder: Path | None = None, root: Path | None = None) -> Load
 def _salvaged(data: dict[str, Any]) -> Inventory | None:
     """What is left without the parts that are wrong, so that the other checks have their say too; None: too little."""
     left = copy.deepcopy(data)
+    stand_ins = {"app": "app", "environment": "environment", "app_dir": "/srv/app"}
     for _ in range(8):
         try:
             return Inventory.model_validate(left)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                _drop(left, where(left, detail)[0])
+                path = where(left, detail)[0]
+                _drop(left, path)
+                if len(path) == 1 and path[0] in stand_ins:
+                    left[str(path[0])] = stand_ins[str(path[0])]
     return None
+
+
+def _follows(problem: Problem, told: list[Problem]) -> bool:
+    """Whether a finding may only follow from a mistake, told already, in the same host, variable, service, …"""
+    if problem.file != (told[0].file if told else ""):
+        return False
+    parts = problem.path.split(".")
+    item = ".".join(parts[: 3 if parts[0] == "target" else 2])
+    return any(p.path == item or p.path.startswith((f"{item}.", f"{item}[")) for p in told)
 
 
 def _drop(data: dict[str, Any], path: Path_) -> None:
@@ -120,9 +133,11 @@ def _no_such(env: str, folder: Path, shown: str) -> Problem:
     if not folder.is_dir():
         remedy = f"There is no folder {folder}; run from the repository, or `inv init` for a new one"
         return _bare(shown, "there is no such inventory", remedy)
-    remedy = f"{suggestion(env, known)}; or write {shown}" if known else f"Write {shown}; see docs/inventory.md"
-    if known and "There is" not in remedy:
-        remedy += f" (there are: {', '.join(known)})"
+    remedy = f"Write {shown}; see docs/inventory.md"
+    if near := difflib.get_close_matches(env, known, n=1):
+        remedy = f"Did you mean {near[0]}? There are: {', '.join(known)}"
+    elif known:
+        remedy = f"There are: {', '.join(known)}"
     return _bare(shown, "there is no such inventory", remedy)
 
 

@@ -94,7 +94,7 @@ class Variable(Settings):
     default: Exact | None = None
     """Used when ``from`` gives nothing (settings only)."""
     required: bool = True
-    """Refuse to start when there is no value, or an empty one."""
+    """``false``: a setting may be empty. Secrets are always required."""
     deliver: Literal["variable", "file"] = "variable"
     """``file``: mounted at ``/run/secrets/NAME``, with ``NAME_FILE`` naming it (secrets only)."""
     min_length: Annotated[int, Field(ge=0, le=100_000)] = 0

@@ -102,8 +102,9 @@ def _path_word(path: str) -> str:
 
 def _command_text(text: str) -> str:
     text = text.strip().rstrip(";")
-    # Steps put it between braces on one line: what would swallow the brace gets lines of its own.
-    return f"(\n{text}\n)" if re.search(r"(^|\s)#|[&\\]$", text) else text
+    # Steps put it between braces on one line: what would swallow the brace, or end the shell, gets
+    # a shell of its own.
+    return f"(\n{text}\n)" if re.search(r"(^|\s)#|[&\\]$|\b(exit|exec)\b", text) else text
 
 
 def _jq_key(key: str) -> str:

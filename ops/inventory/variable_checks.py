@@ -68,6 +68,9 @@ def _secret(here: Path_, variable: Variable) -> Iterator[Trouble]:
         if getattr(variable, key) is not None:
             remedy = "Take it out of the file (and change the secret); say `from: env:…`, `file:…` or `cmd:…`"
             yield Trouble((*here, key), "a secret does not stand in an inventory", remedy)
+    if not variable.required:
+        remedy = "Take `required: false` out; in an environment without the secret, leave the whole variable out"
+        yield Trouble((*here, "required"), "a secret that an inventory names is always required", remedy)
     if variable.source is None and variable.value is None:
         yield Trouble(here, "does not say where the secret comes from", "Add `from: env:NAME`, or another reference")
 
@@ -77,6 +80,9 @@ def _setting(here: Path_, name: str, variable: Variable) -> Iterator[Trouble]:
         yield Trouble((*here, "deliver"), "only secrets are delivered as files", "Take it out, or write `kind: secret`")
     if variable.value is None and variable.source is None and variable.default is None:
         yield Trouble(here, "has neither a value nor a source", f"Add `value: …` or `from: env:{name}`")
+    if variable.source is not None and variable.default is None and not variable.required:
+        remedy = 'Add `default: ""`, or what the application shall get when there is none'
+        yield Trouble((*here, "required"), "does not say what stands in for a value that is not there", remedy)
     if variable.value is not None and variable.source is not None:
         yield Trouble(
             (*here, "value"), "`value` and `from` exclude each other", "Keep one; `default` stands in for `from`"

@@ -19,7 +19,7 @@ MIN_SECRET = 8
 """Bytes. A shorter secret can't be masked in output without masking innocent text."""
 
 PLACEHOLDER = re.compile(
-    r"change[-_ ]?me\W*|x{3,}|to[-_ ]?do\W*|fix[-_ ]?me\W*|replace([-_ ].*|me.*)?|(an? )?example|place[-_ ]?holder"
+    r"change[-_ ]?me\W*|x{3,}|to[-_ ]?do\W*|fix[-_ ]?me\W*|replace([-_ ].*|me\W*)?|(an? )?example|place[-_ ]?holder"
     r"|((my|your|the)[-_ ]?)?(secret|pass(word|wd)?)|your[-_ ].*|tbd|<.*>|\$\{.*\}|\{\{.*\}\}|\*{3,}|\.{3,}|…+",
     re.IGNORECASE | re.DOTALL,
 )
@@ -109,39 +109,35 @@ class _Findings:
         self.problems.append(self._loaded.document.problem(path, message, remedy))
 
     def setting(self, path: Path_, variable: Variable) -> str | None:
-        """The setting's text, or None."""
+        """The setting's text, or None when it has none that can be used."""
         text = variable.value
         if text is None and variable.source is not None:
-            raw = self._fetched(path, variable.source, quiet=variable.default is not None or not variable.required)
-            if raw is not None:
-                try:
-                    text = raw.decode()
-                except UnicodeDecodeError:
-                    self.add((*path, "from"), "what it gives is not UTF-8", "A setting is text; correct what it names")
-                    return None
-            if not text:
-                text = variable.default
-        if not text and variable.required:
-            if variable.source is None or raw is not None:
+            raw = self._fetched(path, variable.source, quiet=variable.default is not None)
+            if raw is None and variable.default is None:
+                return None
+            try:
+                text = (raw or b"").decode() or variable.default
+            except UnicodeDecodeError:
+                self.add((*path, "from"), "what it gives is not UTF-8", "A setting is text; correct what it names")
+                return None
+        if not text:
+            if variable.required:
                 remedy = f"Give it a value, or write `required: false` ({self._says(variable)})"
                 self.add(path, "is required but empty", remedy)
-            return None
-        if text is None:
-            return None
+                return None
+            return ""
         self._judge(path, variable, text, len(text.encode()))
         return text
 
     def secret(self, path: Path_, reference: str, variable: Variable) -> bytes | None:
         """The secret's bytes, or None."""
-        raw = self._fetched(path, reference, quiet=not variable.required)
+        raw = self._fetched(path, reference, quiet=False)
         if raw is None:
             return None
         if not raw:
-            if variable.required:
-                remedy = f"Write the secret there ({self._says(variable, reference)}), or write `required: false`"
-                self.add(path, "is required but empty", remedy)
+            self.add(path, "is empty", f"Write the secret there ({self._says(variable, reference)})")
             return None
-        if len(raw) < MIN_SECRET:
+        if len(raw.rstrip(b"\r\n")) < MIN_SECRET:
             remedy = "Use a longer one: a short one can't be told from other text, so output could not mask it"
             self.add(path, f"is shorter than {MIN_SECRET} bytes", remedy)
         try:

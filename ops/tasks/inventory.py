@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.env import ENV_HELP, load_env, resolve_env
+from ops.tasks.env import ENV_HELP, REFUSED, load_env, resolve_env, told
+
+if TYPE_CHECKING:
+    from ops.inventory.load import Loaded
 
 
 @task(
@@ -18,20 +22,49 @@ from ops.tasks.env import ENV_HELP, load_env, resolve_env
         "values": "also fetch every variable and secret and check it against its rules (--no-values: the file only)",
     }
 )
-def check(_: Context, env: str = "", values: bool = True) -> None:
+def check(ctx: Context, env: str = "", values: bool = True) -> None:
     """Check an inventory and the variables of its environment; contacts no host."""
     loaded = load_env(env, code=1)
+    _plans(ctx, loaded)
     resolved = resolve_env(loaded, code=1) if values else None
     inventory = loaded.inventory
     counts = [
-        f"{len(inventory.hosts)} hosts ({len(inventory.app_hosts)} take releases)",
-        f"{len(inventory.target.services)} services",
-        f"{len(inventory.variables)} variables",
-        f"{len(inventory.smoke_tests)} smoke tests",
-        f"{len(inventory.hooks)} hooks",
+        f"{_many(len(inventory.hosts), 'host')} ({len(inventory.app_hosts)} for releases)",
+        _many(len(inventory.target.services), "service"),
+        _many(len(inventory.variables), "variable"),
+        _many(len(inventory.smoke_tests), "smoke test"),
+        _many(len(inventory.hooks), "hook"),
     ]
-    fetched = f"; {len(resolved.secrets)} secrets fetched and in order" if resolved else "; no value was fetched"
+    fetched = (
+        f"; {_many(len(resolved.secrets), 'secret')} fetched and in order" if resolved else "; no value was fetched"
+    )
     print(f"{loaded.document.file} is in order: {', '.join(counts)}{fetched}.")
+
+
+def _plans(ctx: Context, loaded: Loaded) -> None:
+    """Make every procedure's plan, so that hooks without an anchor are found now. Raises Exit with all problems."""
+    from ops.inventory.hooks import HookError
+    from ops.tasks.own import registered
+
+    inventory, procedures = loaded.inventory, registered(ctx)
+    places = {hook.id: ("hooks", i) for i, hook in enumerate(inventory.hooks)}
+    found = []
+    for i, hook in enumerate(inventory.hooks):
+        for j, name in enumerate(hook.procedures):
+            if name not in procedures:
+                remedy = f"There is: {', '.join(procedures)}"
+                path = ("hooks", i, "procedures", j)
+                found.append(loaded.document.problem(path, f"no procedure is called {name}", remedy))
+    for procedure in procedures.values():
+        try:
+            procedure.build(inventory, loaded.compose)
+        except HookError as error:
+            found += [
+                loaded.document.problem(places[p.hook], f"in {procedure.name}: {p.message}", p.remedy)
+                for p in error.problems
+            ]
+    if found:
+        raise Exit(told(f"{loaded.document.file} does not fit our plans; no host was contacted.", found), code=1)
 
 
 @task
@@ -47,8 +80,11 @@ def reference(_: Context, check: bool = False) -> None:
     """Write docs/inventory.md, the reference of every key, from the models."""
     from ops.inventory.reference import reference_text
 
-    path = Path(__file__).resolve().parents[2] / "docs" / "inventory.md"
-    text = reference_text(path.parents[1] / "inventories" / "production.yaml")
+    root = Path(__file__).resolve().parents[2]
+    path, example = root / "docs" / "inventory.md", root / "inventories" / "production.yaml"
+    if not example.is_file():
+        raise Exit("The reference is made in Opsbook's own checkout; read docs/inventory.md there.", code=REFUSED)
+    text = reference_text(example)
     current = path.read_text() if path.exists() else ""
     if check and current != text:
         raise Exit("docs/inventory.md does not say what the models say. Run: inv inventory.reference", code=1)
@@ -56,6 +92,10 @@ def reference(_: Context, check: bool = False) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     print("docs/inventory.md is current.")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 ns = Collection("inventory", check, schema, reference)
