@@ -79,6 +79,8 @@ def test_what_is_in_place_is_told_without_secrets(lab: Lab) -> None:
     links.close()
     assert ("b.use", "app1") in prepared.bound.in_place
     assert CANARY not in lab.stdin("app1"), "a probe brings no secrets to hosts"
+    assert lab.run(asked(lab, user()), secrets={"TOKEN": CANARY}).hosts["app1"].done == ("a.one",)
+    assert CANARY not in lab.stdin("app1"), "nobody reads it there today"
 
 
 def test_a_secret_that_nobody_fetched_is_refused_before_anything_is_done(lab: Lab) -> None:

@@ -145,15 +145,16 @@ def test_an_undo_that_fails_is_told_hides_nothing_and_the_other_host_goes_on(lab
             two.act, undo=Back(run='[ "$HOST" != app1 ] && rm "$APP/two"', until='! test -e "$APP/two"', within=1)
         ),
     )
-    outcome = lab.run(plan(lab, stage("a", write("one"), refusing, write("three", fails="app2"))))
+    asked = plan(lab, stage("a", write("one")), stage("b", refusing, write("three", fails="app2")))
+    outcome = lab.run(asked)
     assert outcome.exit == 40
     assert lab.files() == {"app1/one": f"{outcome.run}\n", "app1/two": f"{outcome.run}\n"}, "what it stands on stays"
     assert outcome.failures[0].cause == "exit 7: no luck"
-    assert [(f.host, f.address, f.direction) for f in outcome.failures[1:]] == [("app1", "a.two", "undo")]
+    assert [(f.host, f.address, f.direction) for f in outcome.failures[1:]] == [("app1", "b.two", "undo")]
     assert list(outcome.stuck) == ["app1"]
-    assert "a.two" in outcome.stuck["app1"]
+    assert "b.two" in outcome.stuck["app1"]
     assert outcome.next_command == "inv abort --env test"
-    assert outcome.anchor == "a.three"
+    assert outcome.anchor == "b.three"
 
 
 def test_kept_changes_stay_and_a_kept_probe_keeps_them(lab: Lab) -> None:
