@@ -55,9 +55,11 @@ class Record(Answered):
 
 
 class Kept(Answered):
-    """A release's directory on a host. ``good`` and ``bad``: when it was marked so (Unix seconds), or empty."""
+    """A release on a host. ``kept``: its directory is there, not only its mark. ``good`` and ``bad``: when it was
+    marked so (Unix seconds), or empty."""
 
     release: str
+    kept: bool = True
     record: Record | None = None
     env_hash: str = ""
     good: str = ""

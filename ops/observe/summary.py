@@ -44,6 +44,14 @@ def text(outcome: Outcome, log: str, page: str = "") -> str:
     return "\n".join(lines)
 
 
+def _state(outcome: Outcome) -> str:
+    """The summary without the reason, which is told below."""
+    if not outcome.failures:
+        return outcome.summary
+    first = outcome.failures[0]
+    return outcome.summary.removeprefix(f"{first.title} failed on {first.host}: {first.cause}; ")
+
+
 def anchor(address: str) -> str:
     """The anchor of a step on its page."""
     return address.replace(".", "-")
@@ -62,7 +70,7 @@ def _failure(failure: Failure) -> list[str]:
 
 
 def _last(told: str) -> str:
-    return indented("\n".join(told.rstrip().splitlines()[-TAIL:]), 6)
+    return indented("\n".join([line for line in told.splitlines() if line.strip()][-TAIL:]), 6)
 
 
 def _tally(tally: Tally) -> str:

@@ -1,4 +1,4 @@
-"""`inv status` and `inv releases` as calm tables and as JSON. Pure: widths come from the content, colours from nobody."""
+"""`inv status` and `inv releases` as calm tables and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def _host_data(standing: Standing) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release as the hosts know it. ``hosts``: where its directory is; ``live``, ``previous``: where it is that."""
+    """A release as the hosts know it.
+
+    ``hosts``: where its directory is (none: only its mark is left); ``live``, ``previous``: where it is that.
+    """
 
     release: str
     version: str
@@ -142,19 +145,20 @@ def releases(found: Mapping[str, Standing]) -> tuple[Release, ...]:
 
 def _release(name: str, where: Mapping[str, Kept], found: Mapping[str, Standing]) -> Release:
     record = next((k.record for k in where.values() if k.record), None)
+    gone = not any(k.kept for k in where.values())
     verdicts = {k.verdict for k in where.values()}
     image = next(iter(record.images.values()), "") if record else ""
     return Release(
         release=name,
-        version=record.version if record else "?",
+        version=record.version if record else name.rpartition("-")[0] or name,
         digest=image.rpartition("sha256:")[2][:12],
         at=record.at if record else "",
-        by=record.by if record else "?",
-        why=record.why if record else "release.json is missing or unreadable",
-        head=record.migration.head if record else "?",
+        by=record.by if record else "",
+        why=record.why if record else "its directory is gone" if gone else "release.json is missing or unreadable",
+        head=record.migration.head if record else "",
         compatible=record.migration.compatible if record else None,
         verdict=verdicts.pop() if len(verdicts) == 1 else "mixed",
-        hosts=tuple(sorted(where)),
+        hosts=tuple(sorted(h for h, k in where.items() if k.kept)),
         live=tuple(sorted(h for h, s in found.items() if s.live == name)),
         previous=tuple(sorted(h for h, s in found.items() if s.previous == name)),
     )
@@ -190,7 +194,7 @@ def _age(at: str, now: datetime) -> str:
     try:
         return age((now - datetime.fromisoformat(at)).total_seconds())
     except (ValueError, TypeError):
-        return "?"
+        return ""
 
 
 def releases_json(found: Iterable[Release]) -> str:

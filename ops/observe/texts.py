@@ -17,6 +17,9 @@ WORDS = {
 }
 """What a step's outcome is called on a screen."""
 
+PASSED = {"kept": "kept", "already in place": "in place"}
+"""What a block says when it left without doing anything, and what that is called."""
+
 
 def line(event: e.Event) -> str:
     """The event as text, possibly several lines; empty when it is not worth a line."""
@@ -56,7 +59,10 @@ def _done(event: e.StepDone) -> str:
     if event.direction in ("look", "probe", "lease"):
         return ""
     word = WORDS.get(event.outcome, event.outcome)
-    if event.direction == "undo" and event.outcome == "done":
+    said = event.tail.strip()
+    if event.outcome == "done" and said in PASSED:
+        word = PASSED[said]
+    elif event.outcome == "done" and event.direction == "undo":
         word = "undone"
     text = row(event.host, word, f"{event.title} · {duration(event.seconds)}")
     if event.outcome == "done" or not event.tail.strip():

@@ -37,13 +37,16 @@ head=''
 if [ -n "$HEAD_TEXT" ] && [ -n "$live" ]; then
   head=$(timeout 15 docker exec "$SLUG-$live-$HEAD_SERVICE-1" sh -c "$HEAD_TEXT" 2>/dev/null | tail -n 1)
 fi
-releases=$(for path in "$APP"/releases/*/; do
-  path=${path%/} name=${path##*/}
+releases=$(for name in "$APP"/releases/*/ "$state"/good/* "$state"/bad/*; do
+  name=${name%/}; printf '%s\n' "${name##*/}"
+done | sort -u | while read -r name; do
+  path="$APP/releases/$name"
+  [ -d "$path" ] && kept=true || kept=false
   record=$(jq -ce . "$path/release.json" 2>/dev/null) || record=null
   hash=$(cat "$path"/env* 2>/dev/null | sha256sum | cut -c1-16)
   jq -nc --arg release "$name" --argjson record "$record" --arg hash "$hash" \
-    --arg good "$(when "$state/good/$name")" --arg bad "$(when "$state/bad/$name")" \
-    '{release: $release, record: $record, env_hash: $hash, good: $good, bad: $bad}'
+    --argjson kept "$kept" --arg good "$(when "$state/good/$name")" --arg bad "$(when "$state/bad/$name")" \
+    '{release: $release, kept: $kept, record: $record, env_hash: $hash, good: $good, bad: $bad}'
 done | jq -cs .)
 leases=$(for path in "$state"/lease/*; do
   jq -Rnc --arg resource "${path##*/}" '[inputs | capture("^(?<key>[a-z]+)=(?<value>.*)$")] | from_entries + {resource: $resource}' "$path"
