@@ -52,7 +52,7 @@ def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[t
         *hook_troubles(inventory, names.hosts, names.variables),
     ]
     found = [document.problem(t.path, t.message, t.remedy, key=t.key) for t in troubles]
-    more, compose = _compose(inventory, document, root)
+    more, compose = _compose(inventory, document, root, names)
     return (*found, *more), compose
 
 
@@ -185,7 +185,9 @@ def _app_host(path: Path_, name: str, inventory: Inventory, names: Names) -> Ite
         yield Trouble(path, f"{name} is not in the group app and takes no releases", remedy)
 
 
-def _compose(inventory: Inventory, document: Document, root: Path) -> tuple[list[Problem], Mapping[str, Any]]:
+def _compose(
+    inventory: Inventory, document: Document, root: Path, names: Names
+) -> tuple[list[Problem], Mapping[str, Any]]:
     """The user's compose file: it exists, is YAML, and a release can be derived from it."""
     from ops.targets.compose.derive import Shape, Underivable, derive
 
@@ -204,7 +206,10 @@ def _compose(inventory: Inventory, document: Document, root: Path) -> tuple[list
             theirs.problem((), "this is no compose file: it has no `services`", f"See {document.file}, target.file")
         ], {}
     nothing: dict[str, tuple[str, ...]] = dict.fromkeys(compose.services, ())
-    shape = Shape(slug=inventory.slug, app_dir=inventory.app_dir, env_files=nothing, secret_files=nothing)
+    declared = {name: names.variables if s.variables is None else s.variables for name, s in compose.services.items()}
+    shape = Shape(
+        slug=inventory.slug, app_dir=inventory.app_dir, env_files=nothing, secret_files=nothing, declared=declared
+    )
     try:
         derive(theirs.data, compose, shape)
     except Underivable as error:

@@ -21,8 +21,10 @@ def facets(inventory: Inventory, document: Mapping[str, Any]) -> Facets:
     secret_files: dict[str, tuple[str, ...]] = {}
     env_files: dict[str, tuple[str, ...]] = {}
     mounts: dict[str, tuple[str, ...]] = {}
+    declared: dict[str, tuple[str, ...]] = {}
     for name, service in compose.services.items():
         wanted = tuple(variables) if service.variables is None else service.variables
+        declared[name] = wanted
         suffix = "" if service.variables is None else f".{name}"
         plain = {v: variables[v].value or "" for v in wanted if variables[v].kind == "setting"}
         hidden = tuple(v for v in wanted if variables[v].kind == "secret" and variables[v].deliver == "variable")
@@ -32,7 +34,9 @@ def facets(inventory: Inventory, document: Mapping[str, Any]) -> Facets:
         if hidden:
             secret_files[f"secrets{suffix}.env"] = hidden
             env_files[name] += (f"../../secrets{suffix}.env",)
-    shape = Shape(slug=inventory.slug, app_dir=inventory.app_dir, env_files=env_files, secret_files=mounts)
+    shape = Shape(
+        slug=inventory.slug, app_dir=inventory.app_dir, env_files=env_files, secret_files=mounts, declared=declared
+    )
     routed = isinstance(inventory.proxy, Haproxy)
     return Facets(
         slug=inventory.slug,

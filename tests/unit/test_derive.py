@@ -165,3 +165,11 @@ def test_replicas_are_refused_but_resources_stay() -> None:
 
 def test_image_variables_are_shell_names() -> None:
     assert image_variable("web-2.x") == "IMAGE_WEB_2_X"
+
+
+@pytest.mark.parametrize("written", [{"DB": "dev", "PORT": "${DB}", "MODE": "x"}, ["DB=dev", "PORT=${DB}", "MODE=x"]])
+def test_the_inventorys_variables_win_over_the_files(written: Any) -> None:
+    # compose prefers `environment` to every env file: left in, the release would talk to the development database
+    document = {"services": {"api": {**HEALTH, "environment": written}}}
+    made = derived(document, compose(api=api()), declared={"api": ("DB", "PORT")})
+    assert made["services"]["api"]["environment"] == {"MODE": "x"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ops.targets.compose.settings import Compose, Service
@@ -70,6 +70,9 @@ class Shape:
     """Service -> its env files, relative to the release's directory."""
     secret_files: Mapping[str, tuple[str, ...]]
     """Service -> names of the secrets mounted at ``/run/secrets``."""
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service -> names of the variables that the inventory gives it. They win over the file's ``environment``, which
+    compose would otherwise prefer to every env file: a development database, say, to the real one."""
 
 
 def image_placeholder(service: str) -> str:
@@ -135,7 +138,11 @@ def _service(
     made: dict[str, Any] = {"image": image_placeholder(name)}
     for key, value in theirs.items():
         here = f"{path}.{key}"
-        if key in KEPT:
+        if key == "environment":
+            declared = shape.declared.get(name, ())
+            made[key] = {k: v for k, v in _mapping(value).items() if k not in declared}
+            _refuse_interpolation(made[key], here, problems)
+        elif key in KEPT:
             _refuse_interpolation(value, here, problems)
             made[key] = value
         elif key == "volumes":

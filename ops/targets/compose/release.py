@@ -133,7 +133,8 @@ def write(f: Facets) -> Step:
         lines.append(f'sed "s|__RELEASE__|$RELEASE|g" >"$dir/live.cfg" <<\'LIVE\'\n{f.live_text}LIVE')
     for name, values in f.settings.items():
         literal = "".join(f"{n}={escaped(v)}\n" for n, v in values.items() if n not in f.computed)
-        lines.append(f"cat >\"$dir/{name}\" <<'ENV'\n{literal}ENV")
+        end = delimiter("ENV", literal)
+        lines.append(f"cat >\"$dir/{name}\" <<'{end}'\n{literal}{end}")
         lines += [f'printf \'{n}=%s\\n\' "$(quoted <<<"${n}")" >>"$dir/{name}"' for n in values if n in f.computed]
     lines += [f'docker tag "${image_variable(s)}" {f.slug}/{s}:"$RELEASE"' for s in f.services]
     images = ", ".join(f"{quote_json(s)}: env.{image_variable(s)}" for s in f.services)
@@ -417,6 +418,13 @@ def escaped(value: str) -> str:
     """``value`` as compose's env files want it: the twin of the preamble's ``quoted``."""
     value = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{value}"'
+
+
+def delimiter(word: str, text: str) -> str:
+    """A heredoc's end that no line of ``text`` is: a setting's value may hold any line."""
+    while word in text.splitlines():
+        word += "_"
+    return word
 
 
 def quote_json(name: str) -> str:
