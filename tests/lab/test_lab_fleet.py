@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.models.containers import Container
+from websockets.sync.client import connect
 
 from ops.lab import containers, faults, fleet, registry
 from ops.lab.errors import LabError
@@ -29,7 +36,7 @@ def lab() -> Iterator[Lab]:
     fleet.down(own, print, volumes=True)
 
 
-def ssh(found: LabStatus, host: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+def shell(found: LabStatus, host: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a script on a host as people do, strict about its key."""
     own = found.hosts[host]
     command = ["ssh", "-T", "-F", "none", "-i", own.identity, "-o", f"UserKnownHostsFile={own.known_hosts}"]
@@ -47,7 +54,7 @@ def pull(found: LabStatus, *images: str) -> None:
     """Pull images on app1 with the registry's password."""
     lines = "\n".join(f"docker --config /tmp/login pull -q {image}" for image in images)
     login = f"docker --config /tmp/login login -u deploy --password-stdin {found.registry.address}"
-    done(ssh(found, "app1", f"set -e\n{login} <<<'{found.registry.password}'\n{lines}\nrm -rf /tmp/login"))
+    done(shell(found, "app1", f"set -e\n{login} <<<'{found.registry.password}'\n{lines}\nrm -rf /tmp/login"))
 
 
 def test_up_again_changes_nothing(lab: Lab) -> None:
@@ -72,8 +79,8 @@ def test_status_names_every_part_and_its_credentials(lab: Lab) -> None:
 def test_login_is_by_key_alone_as_a_user_who_may_become_root(lab: Lab) -> None:
     found = status(lab)
     facts = "id -un; sudo -n id -un; docker version -f ok; stat -c %U /srv; for p in curl jq zstd age rsync flock openssl; do command -v $p >&2; done"
-    assert done(ssh(found, "app1", f"set -e\n{facts}")).split() == ["deploy", "root", "ok", "root"]
-    password = ssh(found, "app1", "true", "-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password")
+    assert done(shell(found, "app1", f"set -e\n{facts}")).split() == ["deploy", "root", "ok", "root"]
+    password = shell(found, "app1", "true", "-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password")
     assert password.returncode == 255
     assert "Permission denied (publickey)" in password.stderr
 
@@ -85,7 +92,7 @@ def test_containers_on_a_host_reach_the_data_host_and_the_registry_by_name(lab: 
     script = f"'redis-cli -u {found.redis.url} ping; getent hosts registry.lab'"
     run = f"docker run --rm --entrypoint sh --network {{}} {image} -c {script}"
     for network in ("bridge", "apps"):
-        said = done(ssh(found, "app1", "docker network create apps >/dev/null 2>&1\n" + run.format(network)))
+        said = done(shell(found, "app1", "docker network create apps >/dev/null 2>&1\n" + run.format(network)))
         assert "PONG" in said
         assert lab.ip("registry") in said
 
@@ -110,13 +117,100 @@ def test_images_say_what_their_migrations_are_like(lab: Lab) -> None:
     )
 
 
+def _get(url: str, data: bytes | None = None, ca: str | None = None) -> tuple[int, Any]:
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=15, context=context) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def _eventually(question: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _run_api(found: LabStatus, version: str) -> None:
+    settings = f"-e DATABASE_URL='{found.postgres.url}' -e REDIS_URL='{found.redis.url}'"
+    done(
+        shell(
+            found,
+            "app1",
+            f"set -e\ndocker rm -f api 2>/dev/null\ndocker run -d --name api {settings} -p 8080:8080 {API}:{version}",
+        )
+    )
+    _eventually(lambda: _get(f"{found.load_balancer.url}/health")[0] == 200)
+
+
+def _migrate(found: LabStatus, version: str, words: str) -> None:
+    done(
+        shell(
+            found,
+            "app1",
+            f"docker run --rm -e DATABASE_URL='{found.postgres.url}' {API}:{version} shop migrate {words}",
+        )
+    )
+
+
+def test_the_shop_serves_through_the_balancer_with_old_and_new_code_on_the_new_schema(lab: Lab) -> None:
+    found = status(lab)
+    url = found.load_balancer.url
+    assert _get(f"{url}/health")[0] == 503  # nothing is deployed yet
+    pull(found, *(f"{API}:{version}" for version in ("v1", "v2", "v4")))
+    _migrate(found, "v2", "up")
+    for version, note in (("v1", {}), ("v2", {"note": "by hand"})):
+        _run_api(found, version)
+        everything = {"version": version, "database": "up", "redis": "up", "disk": "up", "memory": "up"}
+        assert _get(f"{url}/health/ready") == (200, everything)
+        code, order = _get(f"{url}/api/orders", json.dumps({"item": "tea", "quantity": 2, **note}).encode())
+        assert (code, order["version"]) == (201, version)
+        newest = _get(f"{url}/api/orders")[1][0]
+        assert newest == {"id": order["id"], "item": "tea", "quantity": 2, "version": version, **note}
+        assert _get(f"{url}/api/orders", b"no json")[0] == 400
+    assert _get(f"{found.load_balancer.tls_url}/api/version", ca=found.load_balancer.ca) == (200, {"version": "v2"})
+    faults.inject(lab, "hang-redis", "", print)
+    code, said = _get(f"{url}/health/ready")
+    faults.clear(lab, print)
+    assert code == 503
+    assert json.loads(said)["redis"] == "down"
+    assert json.loads(said)["database"] == "up"
+    _run_api(found, "v4")
+    assert _get(f"{url}/health/ready")[0] == 503
+    assert _get(f"{url}/api/orders")[0] == 500
+
+
+def test_the_shop_stops_gracefully(lab: Lab) -> None:
+    found = status(lab)
+    _run_api(found, "v2")
+    address = f"ws://127.0.0.1:{lab.ports.http}/ws"
+    with connect(address) as socket, ThreadPoolExecutor() as pool:
+        socket.send("hello")
+        assert socket.recv(timeout=5) == "hello"
+        assert json.loads(socket.recv(timeout=5)) == {"version": "v2"}
+        slow = pool.submit(_get, f"{found.load_balancer.url}/api/slow?ms=3000")
+        time.sleep(0.5)  # the slow request is on its way before the stop
+        stopping = pool.submit(
+            shell, found, "app1", "docker stop -t 15 api && docker inspect -f '{{.State.ExitCode}}' api"
+        )
+        for message in socket:  # ends when the shop closes it
+            assert json.loads(message) == {"version": "v2"}
+        assert socket.protocol.close_code == 1001
+        assert slow.result() == (200, {"version": "v2"})  # it was under way when the shop was told to stop
+        assert done(stopping.result()).split() == ["api", "0"]
+    _migrate(found, "v2", "down --to base")
+    done(shell(found, "app1", "docker rm -f api"))
+
+
 def test_migrations_go_up_and_come_back_exactly(lab: Lab) -> None:
     found = status(lab)
     pull(found, *(f"{API}:{version}" for version in ("v1", "v2", "v5", "v7")))
 
     def migrate(version: str, *arguments: str) -> tuple[int, str]:
         words = " ".join(arguments)
-        result = ssh(
+        result = shell(
             found,
             "app1",
             f"docker run --rm -e DATABASE_URL='{found.postgres.url}' {API}:{version} shop migrate {words}",
@@ -124,10 +218,10 @@ def test_migrations_go_up_and_come_back_exactly(lab: Lab) -> None:
         return result.returncode, result.stdout.strip()
 
     def schema() -> str:
-        return done(ssh(found, "data1", "docker exec postgres pg_dump -U shop --schema-only shop | grep -v restrict"))
+        return done(shell(found, "data1", "docker exec postgres pg_dump -U shop --schema-only shop | grep -v restrict"))
 
     def rows() -> str:
-        return done(ssh(found, "data1", "docker exec postgres psql -U shop -Atc 'SELECT * FROM schema_migrations'"))
+        return done(shell(found, "data1", "docker exec postgres psql -U shop -Atc 'SELECT * FROM schema_migrations'"))
 
     assert migrate("v1", "head") == (0, "base")
     assert migrate("v2", "pending") == (0, "0001\n0002")
@@ -202,15 +296,15 @@ def _part(lab: Lab, part: str) -> Container:
 )
 def test_up_mends(lab: Lab, damage: Callable[[Lab], None]) -> None:
     keys = sorted((lab.state / "known_hosts").read_text().splitlines())
-    done(ssh(status(lab), "app1", "sudo -n touch /srv/kept"))
+    done(shell(status(lab), "app1", "sudo -n touch /srv/kept"))
     damage(lab)
     fleet.up(lab, print)
     found = status(lab)
     assert found.state == "up"
     assert len(found.registry.images) == 31
     assert sorted((lab.state / "known_hosts").read_text().splitlines()) == keys  # a rebuilt host keeps its identity
-    done(ssh(found, "app1", "test -e /srv/kept"))  # and its disk
-    assert done(ssh(found, "data1", "docker exec postgres psql -U shop -Atc 'SELECT 1'")) == "1"
+    done(shell(found, "app1", "test -e /srv/kept"))  # and its disk
+    assert done(shell(found, "data1", "docker exec postgres psql -U shop -Atc 'SELECT 1'")) == "1"
 
 
 @pytest.mark.parametrize("name", [name for name in faults.FAULTS if name not in ("reboot", "crash")])
@@ -220,18 +314,18 @@ def test_a_fault_shows_and_clearing_undoes_it(lab: Lab, name: str) -> None:
     faults.clear(lab, print)
     found = status(lab)
     assert found.state == "up", found
-    done(ssh(found, "app1", "docker version >/dev/null && sudo -n sh -c 'echo x >/srv/written'"))
+    done(shell(found, "app1", "docker version >/dev/null && sudo -n sh -c 'echo x >/srv/written'"))
 
 
 @pytest.mark.parametrize("name", ["reboot", "crash"])
 def test_a_host_comes_back_from_a_reboot_with_its_containers(lab: Lab, name: str) -> None:
     boot = "cat /proc/1/stat | cut -d' ' -f22"  # when its systemd started: the kernel and its boot id are the machine's own
-    before = done(ssh(status(lab), "data1", boot))
+    before = done(shell(status(lab), "data1", boot))
     faults.inject(lab, name, "data1", print)
     faults.clear(lab, print)
     wait = "for i in $(seq 100); do docker exec postgres pg_isready -q && exit 0; sleep 0.2; done; exit 1"
-    done(ssh(status(lab), "data1", wait))
-    assert done(ssh(status(lab), "data1", boot)) != before
+    done(shell(status(lab), "data1", wait))
+    assert done(shell(status(lab), "data1", boot)) != before
 
 
 def test_an_unknown_fault_or_host_is_refused_with_what_there_is(lab: Lab) -> None:
