@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-from ops.lab.names import DEFAULT, Lab
+from ops.lab.names import DEFAULT, MAX_APP_HOSTS, Lab
 
 
 def translate(text: str, lab: Lab) -> str:
-    """The default lab's inventory as another lab's: a textual change, so comments and order stay."""
-    default = Lab(name=DEFAULT, root=lab.root, app_hosts=8)
-    own = Lab(name=lab.name, root=lab.root, app_hosts=8)
+    """The default lab's inventory as another lab's: a textual change, so comments and order stay.
+
+    Hosts that the lab does not have are left out; each stands in a line of its own.
+    """
+    surplus = "|".join(f"app{number}" for number in range(lab.app_hosts + 1, MAX_APP_HOSTS + 1))
+    if surplus:
+        text = re.sub(rf"(?m)^ +({surplus}):.*\n", "", text)
+    default = Lab(name=DEFAULT, root=lab.root, app_hosts=MAX_APP_HOSTS)
+    own = Lab(name=lab.name, root=lab.root, app_hosts=MAX_APP_HOSTS)
     ports = {str(default.ports.host(host)): str(own.ports.host(host)) for host in default.hosts}
     for part in ("registry", "http", "stats", "https"):
         ports[str(getattr(default.ports, part))] = str(getattr(own.ports, part))

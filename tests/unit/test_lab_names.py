@@ -90,3 +90,13 @@ def test_another_labs_inventory_names_its_own_parts_and_nothing_of_the_default_o
     assert 'address: "registry.lab:5000"' in text  # the port inside the network is the same in every lab
     assert "project: opsbook" in text  # the word alone is no name of a part
     assert translate(INVENTORY, Lab(name="opsbook", root=ROOT)) == INVENTORY
+
+
+def test_another_labs_inventory_has_no_host_that_the_lab_has_not() -> None:
+    text = (ROOT / "inventories" / "lab.yaml").read_text()
+    small = translate(text, Lab(name="two", root=ROOT, app_hosts=1))
+    assert [line for line in text.splitlines() if "app2:" in line]
+    assert [line for line in small.splitlines() if "app2" in line] == []
+    assert [line for line in small.splitlines() if line.strip().startswith(("app1:", "data1:"))]
+    assert "opsbook-" not in small
+    assert ".lab/opsbook" not in small
