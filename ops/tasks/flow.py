@@ -5,15 +5,16 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from ops.engine.events import Observer
-from ops.engine.execute import Actor, execute
-from ops.engine.fleet import Links
+from ops.engine.execute import execute
+from ops.engine.fleet import Fleet, Links
 from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked, Outcome
 from ops.engine.prepare import Prepared, prepare
+from ops.engine.provide import Actor
 from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
 from ops.observe import logs, summary
@@ -37,7 +38,15 @@ NOTHING_TO_DO = 10
 class Flow:
     """One command's way through, in one environment."""
 
-    def __init__(self, wish: Wish, loaded: Loaded, procedure: Procedure) -> None:
+    def __init__(
+        self,
+        wish: Wish,
+        loaded: Loaded,
+        procedure: Procedure,
+        machines: Callable[[Loaded, Connector], Fleet] = fleet,
+    ) -> None:
+        """``machines`` makes the fleet of an environment."""
+        self._machines = machines
         self._wish = wish
         self._loaded = loaded
         self._procedure = procedure
@@ -75,7 +84,7 @@ class Flow:
         secrets = plan_secrets(self._loaded, plan)
         self._redact = redactor(self._loaded, secrets)
         ask, expected = self._ask(plan)
-        links = Links(fleet(self._loaded, stack.enter_context(Connector())))
+        links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
         with self._screen:
             prepared = prepare(plan, ask, links, secrets, self._run, self._tell(), self._redact)
