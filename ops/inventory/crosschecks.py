@@ -13,6 +13,7 @@ from ops.inventory.hook_checks import hook_troubles
 from ops.inventory.model import Inventory
 from ops.inventory.names import OPS_HOST
 from ops.inventory.problems import Path_, Problem, dotted
+from ops.inventory.shell_checks import shell_troubles
 from ops.inventory.trouble import Trouble
 from ops.inventory.variable_checks import reference_troubles, variable_troubles
 
@@ -50,6 +51,7 @@ def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[t
         *variable_troubles(inventory.variables),
         *reference_troubles(inventory),
         *hook_troubles(inventory, names.hosts, names.variables),
+        *shell_troubles(inventory),
     ]
     found = [document.problem(t.path, t.message, t.remedy, key=t.key) for t in troubles]
     more, compose = _compose(inventory, document, root, names)
@@ -194,7 +196,7 @@ def _compose(
     compose = inventory.target
     key: Path_ = ("target", "file")
     try:
-        theirs = read(root / compose.file, str(compose.file))
+        theirs = read(root / compose.file, str(compose.file), tabs=True)
     except OSError as error:
         message = f"the compose file {compose.file} can't be read: {error.strerror}"
         remedy = f"Name the application's own compose file, relative to the repository ({root})"

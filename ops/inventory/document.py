@@ -51,13 +51,15 @@ class Document:
         return Problem(file=self.file, line=line, column=column, path=dotted(path), message=message, remedy=remedy)
 
 
-def read(path: Path, shown: str) -> Document:
+def read(path: Path, shown: str, *, tabs: bool = False) -> Document:
     """Read a YAML file; ``shown`` is its name in messages. What is wrong with it stands in ``problems``.
+
+    ``tabs``: values may hold tabs.
 
     Raises OSError.
     """
     raw = path.read_bytes()
-    reader = _Reader(shown)
+    reader = _Reader(shown, tabs=tabs)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -94,6 +96,7 @@ class _Reader:
     """Walks the nodes once and remembers where they stand."""
 
     file: str
+    tabs: bool
     keys: dict[Path_, Place] = field(default_factory=dict)
     values: dict[Path_, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -162,7 +165,7 @@ class _Reader:
 
     def plain_merged(self, other: MappingNode, path: Path_, made: dict[str, Any]) -> dict[str, Any]:
         """The mapping behind ``<<``; what the mapping itself says keeps its place."""
-        inner = _Reader(self.file, above=self.above, count=self.count)
+        inner = _Reader(self.file, self.tabs, above=self.above, count=self.count)
         data = inner.plain(other, path)
         self.count = inner.count
         self.problems += inner.problems
@@ -196,6 +199,9 @@ class _Reader:
                 return None
 
     def text(self, node: Node, value: str, path: Path_) -> str:
+        if "\t" in value and not self.tabs:
+            remedy = "Write blanks, or $'\\t' in shell text, or take the value `from: file:…`"
+            self.at(node, path, "a tab stands in the value, and vanishes when a page is pasted by hand", remedy)
         bad = next((c for c in value if _control(c) or c == "\r"), None)
         if bad is not None and unicodedata.category(bad) == "Cs":
             remedy = "Write the character itself, or \\U and its eight hexadecimal digits"
