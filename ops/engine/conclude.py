@@ -23,7 +23,6 @@ from ops.engine.turn import Turns
 from ops.engine.undo import Undo
 from ops.plan.bind import Work
 from ops.plan.model import Holds, Manual, Option, Stage
-from ops.records.runs import now
 
 FORWARD = b"forward\n"
 UNDOING = b"undoing\n"
@@ -72,7 +71,7 @@ def conclude(turns: Turns, course: Course) -> Conclusion:
 def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure, ...], why: str) -> Conclusion:
     turns.tell(Undoing(cause=why))
     # Durable everywhere before the first undo: whoever takes over must never carry this run forward.
-    turns.ledger.journal.write("direction", now(), direction="undoing", cause=why)
+    turns.ledger.note("direction", direction="undoing", cause=why)
     turns.crew.put("direction", UNDOING)
     undo.run()
     failures = (*failures, *undo.failures)

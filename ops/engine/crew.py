@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ops.engine.events import Observer, Reconnecting
 from ops.engine.fleet import Links
+from ops.engine.frames import ProtocolError
 from ops.engine.parallel import each
 from ops.engine.session import HostSession, StepOrder, StepResult
 from ops.engine.transport.errors import ConnectionLost, TransportError, Unreachable
@@ -178,9 +179,14 @@ class Crew:
         if self._ended.is_set():
             raise ConnectionLost(member.name, "the run is being left")
         machine = self._links.fleet.machine(member.name)
-        session = HostSession.open(
-            self._links.counted(member.name), machine.state, self._run, PREAMBLE.encode(), options=machine.options
-        )
+        try:
+            session = HostSession.open(
+                self._links.counted(member.name), machine.state, self._run, PREAMBLE.encode(), options=machine.options
+            )
+        except ProtocolError as error:
+            raise Unreachable(
+                member.name, str(error), "Try by hand what its login shell prints for a command"
+            ) from error
         try:
             for name, data in tuple(self._files.items()):
                 session.put(name, data)

@@ -5,6 +5,7 @@ Every text in an event is redacted already. Events come from several threads; an
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -198,3 +199,13 @@ class Observer(Protocol):
 
 def silent(event: Event) -> None:
     """The observer that looks away."""
+
+
+def steady(tell: Observer) -> Observer:
+    """The same observer, but one whose failures (a closed pipe, a full disk) can't end what it watches."""
+
+    def guarded(event: Event) -> None:
+        with contextlib.suppress(Exception):
+            tell(event)
+
+    return guarded

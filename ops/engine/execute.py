@@ -10,8 +10,9 @@ from pathlib import Path
 from ops.engine.conclude import FORWARD, Conclusion, conclude
 from ops.engine.course import Course
 from ops.engine.crew import Crew
-from ops.engine.events import Observer, RunEnded, RunStarted, StageStarted, WaveStarted
+from ops.engine.events import Observer, RunEnded, RunStarted, StageStarted, WaveStarted, steady
 from ops.engine.fleet import Links
+from ops.engine.frames import FrameError
 from ops.engine.lease import Holder
 from ops.engine.ledger import Ending, Ledger
 from ops.engine.natives import Natives
@@ -34,7 +35,7 @@ from ops.engine.redact import Redactor
 from ops.engine.turn import Person, Turns
 from ops.plan.bind import Bound, Finding, Refused, Work
 from ops.plan.canonical import canonical
-from ops.plan.model import Check
+from ops.plan.model import OPS, Check
 from ops.records.runs import folder, now, process
 
 
@@ -56,7 +57,7 @@ def execute(
 
     Raises Refused (exit 20) and Locked (exit 21): then nothing was changed and the lease is given back.
     """
-    return _Execution(prepared, links, secrets, tell, actor, ops_state, natives or {}, person).run()
+    return _Execution(prepared, links, secrets, steady(tell), actor, ops_state, natives or {}, person).run()
 
 
 class _Execution:
@@ -115,10 +116,14 @@ class _Execution:
             return self._report(bound, ledger, conclusion)
         except (Refused, Locked) as refusal:
             code = LOCKED if isinstance(refusal, Locked) else REFUSED
-            ledger.journal.write("end", now(), exit=code, summary=self._clean(str(refusal)))
+            ledger.note("end", exit=code, summary=self._clean(str(refusal)))
             raise
         except KeyboardInterrupt:
             return self._report(bound, ledger, self._leave(crew, holder, ledger))
+        except Exception:
+            if holder and not ledger.turns("forward"):
+                holder.give()
+            raise
         finally:
             self._remark(crew)
             crew.close()
@@ -154,7 +159,13 @@ class _Execution:
                 hosts=tuple(machines),
             )
         )
-        if failed := crew.open(machines):
+        try:
+            failed = crew.open(machines)
+        except FrameError as error:
+            raise Refused(
+                (Finding(host=OPS, address="", message=str(error), remedy="change the inventory"),)
+            ) from error
+        if failed:
             raise Refused(
                 tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items())
             )
@@ -221,6 +232,11 @@ class _Execution:
 
     def _report(self, bound: Bound, ledger: Ledger | None, conclusion: Conclusion) -> Outcome:
         code, plan = conclusion.exit_code, bound.plan
+        if ledger:
+            ledger.note("end", exit=code, summary=conclusion.summary, stuck=dict(conclusion.stuck))
+            if ledger.unwritten:
+                remedy = "free the disk; the hosts have kept their own record of the run"
+                self._course.warn(Finding(host=OPS, address="", message=ledger.unwritten, remedy=remedy))
         outcome = Outcome(
             run=self._prepared.run,
             procedure=plan.procedure,
@@ -237,9 +253,6 @@ class _Execution:
             barriers=self._course.barriers,
             warnings=tuple(self._course.warnings),
         )
-        if ledger:
-            stuck = dict(conclusion.stuck)
-            ledger.journal.write("end", now(), exit=code, summary=conclusion.summary, stuck=stuck)
         self._tell(RunEnded(run=outcome.run, exit=code, seconds=outcome.seconds, next_command=outcome.next_command))
         return outcome
 

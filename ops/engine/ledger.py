@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ops.plan.bind import Work
 from ops.plan.model import Change
@@ -38,6 +39,8 @@ class Ledger:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.journal = Journal(folder.journal)
+        self.unwritten = ""
+        """Why the journal has gaps; empty when it has none."""
         self._lock = threading.Lock()
         self._attempts: dict[tuple[str, str, str], int] = defaultdict(int)
         self._endings: dict[tuple[tuple[str, str], str], Ending | None] = {}
@@ -49,18 +52,30 @@ class Ledger:
             self._attempts[host, address, direction] += 1
             return self._attempts[host, address, direction]
 
+    def note(self, kind: str, **data: Any) -> None:
+        """Writes an entry on which nothing hangs: the hosts keep their own record. ``unwritten`` says if it failed."""
+        try:
+            self.journal.write(kind, now(), **data)
+        except OSError as error:
+            self.unwritten = f"{self.journal.path} could not be written: {error.strerror}"
+
     def intend(self, work: Work, direction: str, attempt: int) -> None:
-        """Notes durably what is about to be done. Raises OSError: then it must not be done."""
-        self.journal.write(
-            "intent",
-            now(),
-            address=work.address,
-            host=work.host,
-            place=work.place,
-            direction=direction,
-            attempt=attempt,
-            act=work.step.act.kind,
-        )
+        """Notes durably what is about to be done. Raises OSError: then it must not be done.
+
+        Only an undo goes on without: its host notes it too, and what was begun must not stay for lack of a journal.
+        """
+        intent = {
+            "address": work.address,
+            "host": work.host,
+            "place": work.place,
+            "direction": direction,
+            "attempt": attempt,
+            "act": work.step.act.kind,
+        }
+        if direction == "undo":
+            self.note("intent", **intent)
+        else:
+            self.journal.write("intent", now(), **intent)
         with self._lock:
             self._works[work.key] = work
             self._endings[work.key, direction] = None
@@ -70,12 +85,12 @@ class Ledger:
         with self._lock:
             self._endings[work.key, direction] = ending
         path = self.folder.output(work.host, work.address, direction, attempt)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_text(ending.tail, encoding="utf-8", errors="replace")
-        self.journal.write(
+        with contextlib.suppress(OSError):  # the host has it, too
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+            path.write_text(ending.tail, encoding="utf-8", errors="replace")
+        self.note(
             "outcome",
-            now(),
             address=work.address,
             host=work.host,
             place=work.place,

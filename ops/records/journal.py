@@ -7,6 +7,7 @@ other damage, and a version this one does not know, is refused with the file's n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -76,13 +77,20 @@ class Journal:
         os.close(folder)
 
     def write(self, kind: str, at: int, **data: Any) -> None:
-        """Appends an entry and returns when it is on the disk. Raises OSError, e.g. when the disk is full."""
+        """Appends an entry and returns when it is on the disk. Raises OSError, e.g. when the disk is full; then
+        nothing of the entry stays."""
         line = encode(Entry(kind=kind, at=at, data=data))
         with self._lock:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-            os.fsync(self._file)
+            before = os.fstat(self._file).st_size
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
+                os.fsync(self._file)
+            except OSError:
+                with contextlib.suppress(OSError):  # half a line would spoil all that follow
+                    os.ftruncate(self._file, before)
+                raise
 
     def close(self) -> None:
         """Closes the file."""

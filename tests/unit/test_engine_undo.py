@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,3 +258,39 @@ def test_a_timeout_is_a_failure_and_its_cancel_text_runs(lab: Lab, monkeypatch: 
     assert outcome.exit == 30
     assert outcome.failures[0].outcome == "timeout"
     assert set(lab.files()) == {"app1/cancelled"}
+
+
+def test_a_journal_that_can_no_longer_be_written_stops_the_run_but_not_its_undo(lab: Lab) -> None:
+    """The disk of the ops machine fills up in mid-run."""
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    def fill(event: object) -> None:
+        if isinstance(event, StepStarted) and event.address == "a.two":
+            (found,) = (f for f in Path("/proc/self/fd").iterdir() if _target(f).startswith(str(lab.ops_state)))
+            os.dup2(full, int(found.name))
+
+    lab.hook = fill
+    outcome = lab.run(plan(lab, stage("a", write("one"), write("two"), write("three"), waves=(("app1",),))))
+    os.close(full)
+    assert outcome.exit == 30
+    assert "the journal could not be written" in outcome.failures[0].cause
+    assert outcome.failures[0].address == "a.three", "what had its intent was finished"
+    assert lab.files() == {}
+    assert any("No space left" in w.message and w.remedy for w in outcome.warnings)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_screen_that_breaks_does_not_break_the_run(lab: Lab) -> None:
+    def broken(event: object) -> None:
+        if isinstance(event, StepStarted):
+            raise BrokenPipeError("nobody reads")
+
+    lab.hook = broken
+    assert lab.run(plan(lab, stage("a", write("one")))).exit == 0
+    assert set(lab.files()) == {"app1/one", "app2/one"}

@@ -108,6 +108,24 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
     assert sorted(found) == sorted([*range(4)] * 20)
 
 
+def test_an_entry_that_did_not_fit_leaves_no_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from ops.records.journal import Journal; journal = Journal(Path(sys.argv[1])); journal.write('run', 1)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 4000))\n"
+        "try: journal.write('intent', 2, text='x' * 500)\n"
+        "except OSError: print('refused')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); journal.write('end', 3)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(root)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "refused\n"
+    assert [e.kind for e in read(path).entries] == ["run", "end"]
+
+
 def begin(state: Path, run: str, at: int = 1000, **more: object) -> Journal:
     journal = Journal(folder(state, run).journal)
     head = {"procedure": "deploy", "environment": "lab", "owner": "ada", "purpose": "v2", **process(), **more}
