@@ -94,6 +94,8 @@ def _services(inventory: Inventory, names: Names) -> Iterator[Trouble]:
     prefix = f"{inventory.registry.address}/"
     for name, service in inventory.target.services.items():
         here: Path_ = ("target", "services", name)
+        if name == "all":
+            yield Trouble(here, "`inv restart --service all` means every service", "Rename the service", key=True)
         if ":" in service.image.rsplit("/", 1)[-1]:
             bare = service.image.rpartition(":")[0]
             yield Trouble((*here, "image"), f"{service.image} has a tag", f"Write {bare}; the version is the tag")

@@ -74,7 +74,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         on_failure=(failed,),
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
     )
-    return with_hooks(plan, inventory.hooks, "deploy")
+    return with_hooks(plan, inventory.hooks, "deploy", inventory.variables)
 
 
 def _migrate(inventory: Inventory, m: migrations.Moves | None, f: release.Facets) -> tuple[Stage, ...]:

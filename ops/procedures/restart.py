@@ -67,7 +67,7 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
     )
-    return with_hooks(plan, inventory.hooks, "restart")
+    return with_hooks(plan, inventory.hooks, "restart", inventory.variables)
 
 
 def _recreate(f: Facets) -> Step:

@@ -100,7 +100,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
         forward_after="roll.switch",
     )
-    return with_hooks(plan, inventory.hooks, "rollback")
+    return with_hooks(plan, inventory.hooks, "rollback", inventory.variables)
 
 
 def _before(inventory: Inventory, m: migrations.Moves | None, f: release.Facets) -> tuple[Stage, ...]:

@@ -52,4 +52,4 @@ def smoke_test(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         stages=tuple(found),
     )
-    return with_hooks(plan, inventory.hooks, "smoke-test")
+    return with_hooks(plan, inventory.hooks, "smoke-test", inventory.variables)

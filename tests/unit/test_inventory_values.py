@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plans import document, inventory
 
-from ops.plan.model import Change
+from ops.inventory.names import is_reserved
+from ops.plan.model import Change, Given
 from ops.procedures.registry import procedures
 from ops.targets.compose.release import escaped
 
@@ -43,3 +44,16 @@ def test_any_lines_arrive(tmp_path: Path, lines: list[str]) -> None:
     value = "\n".join(lines)
     assert written(tmp_path, value) == f"LEVEL={escaped(value)}\n"
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_hook_can_read_what_only_the_inventory_knows() -> None:
+    hook = {"id": "h", "title": "H", "after": "roll.switch", "check": 'test "$LEVEL" = x', "reads": ["LEVEL"]}
+    plan = procedures()["deploy"].build(inventory(variables={"LEVEL": {"value": "x"}}, hooks=[hook]), document())
+    assert plan.var("LEVEL").source == Given(value="x")
+
+
+@pytest.mark.parametrize("name", tuple(procedures()))
+def test_every_variable_of_our_plans_is_reserved(name: str) -> None:
+    plan = procedures()[name].build(inventory(variables={}), document())
+    assert [v.name for v in plan.vars if not is_reserved(v.name)] == []
+    assert plan.vars
