@@ -43,7 +43,7 @@ done | sort -u | while read -r name; do
   path="$APP/releases/$name"
   [ -d "$path" ] && kept=true || kept=false
   record=$(jq -ce . "$path/release.json" 2>/dev/null) || record=null
-  hash=$(cat "$path"/env* 2>/dev/null | sha256sum | cut -c1-16)
+  hash=$(cat "$path"/env* 2>/dev/null </dev/null | sha256sum | cut -c1-16)
   jq -nc --arg release "$name" --argjson record "$record" --arg hash "$hash" \
     --argjson kept "$kept" --arg good "$(when "$state/good/$name")" --arg bad "$(when "$state/bad/$name")" \
     '{release: $release, kept: $kept, record: $record, env_hash: $hash, good: $good, bad: $bad}'
@@ -66,7 +66,7 @@ printf '\n%s ' "$NONCE"
 jq -nc --arg engine "$engine" --arg configured "$configured" --arg served "$served" --arg proxy "$proxy" --arg live "$live" \
   --arg current "$(link current)" --arg previous "$(link previous)" --argjson containers "$containers" --arg head "$head" \
   --argjson releases "$releases" --argjson leases "$leases" --argjson open "$open" --argjson ledger "$ledger" \
-  --arg boot "$(cat /proc/sys/kernel/random/boot_id)" --arg up "$(cut -d. -f1 /proc/uptime)" --arg free "$free" --arg now "$(date +%s)" \
+  --arg boot "$(cat /proc/sys/kernel/random/boot_id)-$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)" --arg up "$(cut -d. -f1 /proc/uptime)" --arg free "$free" --arg now "$(date +%s)" \
   '{engine: $engine, proxy: $proxy, configured: $configured, served: $served, live: $live, current: $current,
     previous: $previous, containers: $containers, releases: $releases, leases: $leases, open: $open, ledger: $ledger,
     head: $head, boot: $boot, uptime: ($up | tonumber), now: ($now | tonumber), disk_mb: ($free | tonumber? // null)}'
