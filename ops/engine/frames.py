@@ -97,7 +97,8 @@ def command(state_dir: str, run: str, nonce: str, options: tuple[str, ...] = ())
     here = files("ops.engine")
     runner, launcher = (_stripped(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", "launcher.sh"))
     arguments = ("opsbook-runner", state_dir, word("run", run), nonce, launcher, *options)
-    return shlex.join(("sh", "-c", runner, *arguments))
+    # exec: signals for the session's process are the runner's.
+    return shlex.join(("exec", "sh", "-c", runner, *arguments))
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ if ! mkdir -p "$R" 2>/dev/null; then
   why=$(mkdir -p "$R" 2>&1) || fatal "cannot make $R as $(id -un): $why. Make $app yours (sudo install -d -o $(id -un) $app) or free the disk"
 fi
 [ -e "$state/ballast" ] || { head -c 1048576 /dev/zero >"$state/.ballast" && mv "$state/.ballast" "$state/ballast" || rm -f "$state/.ballast"; } 2>/dev/null
-read -r boot </proc/sys/kernel/random/boot_id
+boot=$(cat /proc/sys/kernel/random/boot_id)-$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)  # as the preamble's
 
 # Secrets live on tmpfs, in a directory of this session that is locked while it or a step of it lives; what nobody
 # locks is swept. The lock is taken before the directory gets the name that the sweep looks for.
@@ -69,7 +69,10 @@ exec 6>"$S/events" 7>&- 4<&0 </dev/null
 # dot proves that the end of input did not cut it.
 take() {
   [ "$1" -gt 0 ] || return 0
-  dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null || { bad=bad-; [ -e "$2" ] || dd bs="$1" count=1 iflag=fullblock of=/dev/null 2>/dev/null; }
+  dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null && return
+  bad=bad-
+  [ -e "$2" ] || dd bs="$1" count=1 iflag=fullblock of=/dev/null 2>/dev/null
+  rm -f "$2"
 }
 reader() {
   n=0
@@ -88,7 +91,8 @@ reader() {
   done
   echo eof
 }
-reader <&4 >&6 3<&- 4<&- 5<&- 6>&- 2>/dev/null &
+# A subshell: around a function, dash would keep copies of the descriptors that are closed here.
+(reader) <&4 >&6 3<&- 4<&- 5<&- 6>&- 2>/dev/null &
 exec 4<&-
 
 # Leases: STATE/lease/RESOURCE with lines run= owner= purpose= boot= until= token=, changed under STATE/lease/.lock.
@@ -290,7 +294,8 @@ trap 'exec >/dev/null' PIPE
 trap 'echo eof >&6' HUP INT TERM
 clock
 printf '\nopsbook %s ready 1 %s %s %s\n' "$nonce" "$boot" "$up" "$S/s"
-while IFS= read -r event <&5; do
+while :; do
+  IFS= read -r event <&5 || event='' # a signal; its trap has written the event
   case $event in
     tick) tick ;;
     "end $id") finish; [ -z "$gone" ] || leave ;;

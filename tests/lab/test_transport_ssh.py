@@ -289,6 +289,18 @@ def test_a_login_that_may_not_become_root(app1: Transport, state: str) -> None:
     session.close()
 
 
+def test_a_state_directory_that_only_root_can_make(app1: Transport) -> None:
+    folder = f"/srv/opsbook-test-{secrets.token_hex(4)}"
+    assert app1.run("mkdir /srv/not-ours", b"", timeout=20).code != 0
+    session = HostSession.open(app1, f"{folder}/.opsbook", "run-1", b"")
+    try:
+        result = session.step(order(f"stat -c '%U %a' {folder} {folder}/.opsbook"))
+        assert result.output == b"deploy 755\ndeploy 700\n"
+    finally:
+        session.close()
+        assert app1.run(f"sudo -n rm -rf {folder}", b"", timeout=20).code == 0
+
+
 def test_the_connection_is_cut_and_the_step_goes_on(
     connector: Connector, app1: Transport, state: str, proxied: tuple[Proxy, Endpoint]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -64,7 +65,8 @@ class RunnerHost:
         lines = self.processes()
         assert lines
         for line in lines:
-            os.kill(int(line.split()[0]), number)
+            with contextlib.suppress(ProcessLookupError):  # a sleep that has ended
+                os.kill(int(line.split()[0]), number)
 
     def gone(self) -> None:
         """Wait until nothing of ours runs any more."""

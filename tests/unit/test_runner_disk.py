@@ -15,18 +15,30 @@ from ops.engine.transport.local import LocalTransport
 FILL = "dd if=/dev/zero of={0}/fill bs=65536 2>/dev/null; dd if=/dev/zero of={0}/fill2 bs=1 2>/dev/null; df -k --output=avail {0} | tail -n1"
 
 
+def mount(made: RunnerHost, size: str, where: Path | str) -> None:
+    """Every session gets a mount namespace of its own, with a small tmpfs there."""
+    user = "" if os.geteuid() == 0 else "--map-root-user"
+    shell = made.folder / "mounted"
+    inner = f'mount -t tmpfs -o size={size} tmpfs {where} && exec sh "$@"'
+    shell.write_text(f"#!/bin/sh\nexec unshare --mount {user} sh -c '{inner}' sh \"$@\"\n")
+    shell.chmod(0o755)
+    made.transport = LocalTransport("local", shell=str(shell), environ=made.environ)
+
+
 @pytest.fixture(params=["dash", "bash", "busybox"])
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunnerHost]:
-    """A host whose application directory is a tmpfs of 4 MiB, in a mount namespace of each session's own."""
+    """A host whose application directory has 4 MiB."""
     for made in host(tmp_path, request.param):
-        app = tmp_path / "app"
-        app.mkdir()
-        user = "" if os.geteuid() == 0 else "--map-root-user"
-        shell = tmp_path / "mounted"
-        inner = f'mount -t tmpfs -o size=4m tmpfs {app} && exec sh "$@"'
-        shell.write_text(f"#!/bin/sh\nexec unshare --mount {user} sh -c '{inner}' sh \"$@\"\n")
-        shell.chmod(0o755)
-        made.transport = LocalTransport("local", shell=str(shell), environ=made.environ)
+        (tmp_path / "app").mkdir()
+        mount(made, "4m", tmp_path / "app")
+        yield made
+
+
+@pytest.fixture(params=["dash", "bash", "busybox"])
+def poor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunnerHost]:
+    """A host whose memory for secrets and orders has 128 KiB."""
+    for made in host(tmp_path, request.param):
+        mount(made, "128k", "/dev/shm")
         yield made
 
 
@@ -76,3 +88,21 @@ def test_what_cannot_be_stored_stops_the_next_change(here: RunnerHost) -> None:
     assert (result.outcome, result.detail) == ("nospace", "plan.json could not be stored")
     assert "plan.json could not be stored: is the disk full?" in session.notes[0]
     assert not (here.folder / "ran").exists()
+
+
+def test_an_order_that_memory_cannot_hold_is_refused_and_the_next_is_heard(poor: RunnerHost) -> None:
+    session = poor.open()
+    assert session.secret_dir.startswith("/dev/shm/")
+    result = session.step(change(f"touch {poor.folder}/ran\n#{'x' * 300_000}", address="large"))
+    assert (result.outcome, result.detail) == ("nospace", "no memory for the order in /dev/shm")
+    assert not (poor.folder / "ran").exists()
+    assert session.step(change("echo next", address="next")).output == b"next\n"
+
+
+def test_a_secret_that_memory_cannot_hold_stops_the_next_change(poor: RunnerHost) -> None:
+    session = poor.open()
+    session.secret("A_SECRET", b"x" * 300_000)
+    result = session.step(change(f"touch {poor.folder}/ran"))
+    assert (result.outcome, result.detail) == ("nospace", "A_SECRET could not be stored")
+    assert "A_SECRET could not be stored in /dev/shm/" in session.notes[0]
+    assert not (poor.folder / "ran").exists()

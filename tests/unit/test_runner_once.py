@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runner_host import PREAMBLE, RUN, SHELLS, RunnerHost, change, host, wait_for
@@ -154,6 +155,48 @@ def test_everything_killed_is_unknown_too(dash: RunnerHost) -> None:
     assert dash.open().ask(order).outcome == "unknown"
     assert dash.open().step(order).outcome == "unknown"
     assert runs(dash) == 1
+
+
+def runner_of(session: HostSession) -> int:
+    """The runner's own process id; its helpers are processes of the same name."""
+    channel: Any = session._channel
+    pid: int = channel._process.pid
+    return pid
+
+
+def test_the_runner_alone_is_killed_and_the_step_goes_on(here: RunnerHost) -> None:
+    order = counting(here, "echo first;")
+    session = here.open()
+    secret_dir = Path(session.secret("A_SECRET", b"geheim")).parent.parent
+    thread = threading.Thread(target=lost, args=(session, order))
+    thread.start()
+    started(order, here)
+    os.kill(runner_of(session), signal.SIGKILL)
+    thread.join()
+    again = here.open()
+    assert secret_dir.exists()  # the step still runs, and with it the lock on its secrets
+    (here.folder / "go").touch()
+    result = again.step(order)
+    assert (result.code, result.output, result.fresh) == (5, b"first\ndone\n", False)
+    assert runs(here) == 1
+    again.close()
+    here.open()
+    assert not secret_dir.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_runner_that_is_asked_to_go_sees_its_step_to_the_end(dash: RunnerHost, number: signal.Signals) -> None:
+    order = counting(dash)
+    session = dash.open()
+    secret_dir = Path(session.secret("A_SECRET", b"geheim")).parent.parent
+    thread = threading.Thread(target=lost, args=(session, order))
+    thread.start()
+    started(order, dash)
+    os.kill(runner_of(session), number)
+    thread.join()
+    (dash.folder / "go").touch()
+    wait_for(lambda: not secret_dir.exists())
+    assert dash.open().ask(order).code == 5
 
 
 def test_asking_starts_nothing(dash: RunnerHost) -> None:

@@ -77,7 +77,7 @@ def test_recording_has_every_byte_that_was_sent(tmp_path: Path) -> None:
     session.verdict(order.address, order.direction, order.attempt, b"{}", b"tail")
     here.end()
     (sent,) = recording.execs
-    assert sent.argv.startswith("sh -c ")
+    assert sent.argv.startswith("exec sh -c ")
     assert orders(bytes(sent.stdin)) == [
         Sent(("put", "preamble"), (PREAMBLE, b"", b"")),
         Sent(
