@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from ops.engine.fleet import Links
 from ops.engine.parallel import each
+from ops.engine.redact import Redactor
 from ops.engine.transport.base import Channel
 from ops.engine.transport.errors import ConnectionLost, TransportError
 from ops.engine.transport.pool import Connector
@@ -24,7 +25,7 @@ from ops.proxies import steps as proxies
 from ops.records.journal import Journal
 from ops.records.runs import folder, now, process
 from ops.tasks.machines import fleet, ops_state
-from ops.tasks.redacting import Redact, redactor
+from ops.tasks.redacting import masked, redactor
 from ops.tasks.wish import run_id
 
 COULD_NOT_LOOK = 2
@@ -203,7 +204,7 @@ def run_command(peek: Peek, command: Sequence[str], reason: str, stdin: BinaryIO
     What it prints is passed on as bytes (without the secrets we know); standard error comes at its end. Ctrl-C ends it.
     """
     host, run = peek.hosts[0], run_id()
-    redact = redactor(peek.loaded, {})
+    mask = masked(peek.loaded, {})
     mark = secrets.token_hex(8)
     interactive = "-i " if stdin else ""
     words = shlex.join(command)
@@ -213,8 +214,8 @@ def run_command(peek: Peek, command: Sequence[str], reason: str, stdin: BinaryIO
     try:
         with _links(peek.loaded) as links:
             links.link(host)
-            _begin(journal, peek, run, host, redact(words), reason)
-            code = _executed(links, host, text, stdin, redact)
+            _begin(journal, peek, run, host, mask.text(words.encode()).decode(), reason)
+            code = _executed(links, host, text, stdin, mask)
             if code is None:
                 _end(links, peek, host, mark)
                 code = INTERRUPTED
@@ -242,18 +243,21 @@ def _begin(journal: Journal, peek: Peek, run: str, host: str, words: str, reason
     journal.write("intent", now(), address="exec", host=host, service=peek.service, command=words)
 
 
-def _executed(links: Links, host: str, text: str, stdin: BinaryIO | None, redact: Redact) -> int | None:
+def _executed(links: Links, host: str, text: str, stdin: BinaryIO | None, mask: Redactor) -> int | None:
     """The command's exit status; None after Ctrl-C. Raises ConnectionLost."""
     channel = links.counted(host).open(argv(text))
     if stdin is not None:
         threading.Thread(target=_feed, args=(channel, stdin), daemon=True).start()
-    out = sys.stdout.buffer
+    out, stream = sys.stdout.buffer, mask.fresh()
     try:
         while data := channel.read(65536):
-            out.write(redact_bytes(redact, data))
+            out.write(stream.feed(data))
             out.flush()
+        out.write(stream.flush())
+        out.flush()
         code = channel.exit_status()
-        sys.stderr.write(redact(channel.stderr().decode("utf-8", "replace")))
+        sys.stderr.buffer.write(mask.text(channel.stderr()))
+        sys.stderr.flush()
     except KeyboardInterrupt:
         return None
     finally:
@@ -261,14 +265,6 @@ def _executed(links: Links, host: str, text: str, stdin: BinaryIO | None, redact
     if code is None:
         raise ConnectionLost(host, "the connection broke before the command's exit status came", "It may still run")
     return code
-
-
-def redact_bytes(redact: Redact, data: bytes) -> bytes:
-    """Bytes without secrets; what is not UTF-8 passes as it is."""
-    try:
-        return redact(data.decode()).encode()
-    except UnicodeDecodeError:
-        return data
 
 
 def _feed(channel: Channel, stdin: BinaryIO) -> None:

@@ -15,15 +15,20 @@ CHEAP = ("env:", "file:")
 must not wait for it."""
 
 
-def redactor(loaded: Loaded, secrets: Mapping[str, bytes]) -> Redact:
-    """Text without the values of ``secrets``, nor of the inventory's other secrets that lie in files or variables here.
+def masked(loaded: Loaded, secrets: Mapping[str, bytes]) -> Redactor:
+    """Keeps out the values of ``secrets``, and the inventory's other secrets that lie in files or variables here.
 
     Raises SecretTooShort for one of ``secrets`` that can't be kept out of a text.
     """
-    masked = Redactor({*secrets.values(), *at_hand(loaded)})
+    return Redactor({*secrets.values(), *at_hand(loaded)})
+
+
+def redactor(loaded: Loaded, secrets: Mapping[str, bytes]) -> Redact:
+    """The same for whole texts."""
+    found = masked(loaded, secrets)
 
     def redact(text: str) -> str:
-        return masked.text(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
+        return found.text(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
     return redact
 

@@ -1,0 +1,80 @@
+"""`inv init`: a skeleton that is in order as it stands, and that overwrites nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.inventory.load import load
+from ops.tasks.skeleton import FILES, Occupied, content, write
+
+
+def test_it_writes_everything_and_the_inventory_is_in_order(tmp_path: Path) -> None:
+    made = write(tmp_path / "new" / "repository")
+    assert {str(p.relative_to(tmp_path / "new" / "repository")) for p in made} == set(FILES)
+    found = load("staging", root=tmp_path / "new" / "repository")
+    assert found.inventory.app == "example"
+
+
+@pytest.mark.parametrize("there", sorted(FILES))
+def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(Occupied, match="nothing was written") as caught:
+        write(tmp_path)
+    assert caught.value.paths == (there,)
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == [there]
+    assert (tmp_path / there).read_text() == "mine"
+
+
+def test_a_dangling_link_is_somebodys_file_too(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").symlink_to("nowhere")
+    with pytest.raises(Occupied):
+        write(tmp_path)
+
+
+def test_from_an_empty_folder_to_a_list_of_tasks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.tasks", "init"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "Next: " in done.stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "invoke", "--list"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "deploy" in listed.stdout
+    command = [sys.executable, "-m", "ops.tasks", "init"]
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 20
+    assert "inventories/staging.yaml" in again.stderr
+
+
+def test_the_commented_procedure_works_when_it_is_uncommented(tmp_path: Path) -> None:
+    write(tmp_path)
+    lines = content("tasks.py.txt").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("# @procedure"))
+    end = next(i for i, line in enumerate(lines) if line.startswith("ns = "))
+    body = [line.removeprefix("#").removeprefix(" ") if line.startswith("#") else line for line in lines[start:end]]
+    text = "\n".join([*lines[:start], *body, "ns = namespace(procedures=[warm_cache])", ""])
+    (tmp_path / "tasks.py").write_text(text)
+    code = (
+        "import tasks\n"
+        "from ops.inventory.load import load\n"
+        "found = load('staging')\n"
+        "plan = tasks.warm_cache.build(found.inventory, found.compose)\n"
+        "print(plan.procedure, [s.id for s in plan.stages], 'warm-cache' in tasks.ns.task_names)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "warm-cache ['warm'] True"
+
+
+def test_the_commented_parts_of_the_inventory_are_valid_yaml_of_ours(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "inventories" / "staging.yaml"
+    lines = path.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("# hooks:"))
+    block = [line.removeprefix("# ") if i >= start and line.startswith("# ") else line for i, line in enumerate(lines)]
+    path.write_text("\n".join(block) + "\n")
+    assert load("staging", root=tmp_path).inventory.hooks[0].id == "announce"
