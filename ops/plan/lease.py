@@ -23,7 +23,7 @@ def take(state: str, resources: tuple[str, ...]) -> Step:
     run = (
         f'cd "{state}/lease"\n'
         "exec 9>.lock; flock -w 10 9\n"
-        "now=$(cut -d. -f1 /proc/uptime); boot=$(cat /proc/sys/kernel/random/boot_id)\n"
+        "now=$(cut -d. -f1 /proc/uptime); boot=$(boot)\n"
         f"for r in {names}; do\n"
         "  until=$(sed -n 's/^until=//p' \"$r\" 2>/dev/null || true)\n"
         '  if grep -qsx "boot=$boot" "$r" && [ "${until:-0}" -gt "$now" ] && ! grep -qx "run=$RUN" "$r"\n'
@@ -74,5 +74,5 @@ def give(state: str, resources: tuple[str, ...]) -> Step:
 def held(state: str, resources: tuple[str, ...]) -> str:
     """Probe: this run holds every resource, on this boot."""
     tests = [f'grep -qsx "run=$RUN" "{state}/lease/{r}"' for r in resources]
-    boots = [f'grep -qsxF "boot=$(cat /proc/sys/kernel/random/boot_id)" "{state}/lease/{r}"' for r in resources]
+    boots = [f'grep -qsxF "boot=$(boot)" "{state}/lease/{r}"' for r in resources]
     return " && ".join((*tests, *boots))

@@ -60,7 +60,7 @@ class Lab:
     @property
     def url(self) -> str:
         """The balancer's address."""
-        return str(self.status["load_balancer"]["url"])
+        return str(self.status["load_balancer"]["url"]).rstrip("/")
 
     def ssh(self, host: str, text: str, *, timeout: float = 120) -> str:
         """Runs a command on a host by ssh; it must succeed."""
@@ -107,7 +107,7 @@ class Lab:
 
     def sql(self, query: str) -> str:
         """Asks the shop's database."""
-        text = f"docker exec -i $(docker ps -qf name=postgres) psql -XqAt -U postgres -d shop -c {shlex.quote(query)}"
+        text = f"docker exec -i $(docker ps -qf name=postgres) psql -XqAt -U shop -d shop -c {shlex.quote(query)}"
         return self.ssh("data1", text)
 
     @property
@@ -137,7 +137,7 @@ def wipe(lab: Lab) -> None:
         )
     lab.ssh("data1", "sudo rm -rf /srv/shop")
     lab.sql(
-        "drop schema public cascade; create schema public; grant all on schema public to shop; alter schema public owner to shop"
+        "drop schema public cascade; create schema public"
     )
 
 

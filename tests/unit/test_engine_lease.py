@@ -31,6 +31,7 @@ def held(lab: Lab, host: str, resource: str = "app") -> bool:
 def hold(lab: Lab, host: str, **fields: str) -> None:
     """Somebody else's lease."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot += "-" + Path("/proc/1/stat").read_text().rpartition(") ")[2].split()[19]
     up = int(float(Path("/proc/uptime").read_text().split()[0]))
     content = {
         "run": "other",

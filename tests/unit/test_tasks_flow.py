@@ -147,6 +147,7 @@ def test_a_held_lease_exits_21_and_names_the_holder(world: World, capsys: pytest
     holder = world.lab.state("app1") / "lease" / "app"
     holder.parent.mkdir(parents=True)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot += "-" + Path("/proc/1/stat").read_text().rpartition(") ")[2].split()[19]
     uptime = int(float(Path("/proc/uptime").read_text().split()[0]))
     holder.write_text(f"run=r1\nowner=bob@desk\npurpose=backup\nboot={boot}\nuntil={uptime + 900}\ntoken=4\n")
     assert prepared.bound.todo
