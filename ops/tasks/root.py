@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from invoke.collection import Collection
 
-from ops.tasks import containers, doctor, init, inventory, lab, release, status
+from ops.tasks import containers, doctor, init, inventory, lab, release, runbook, status
 from ops.tasks.own import BadProcedure, checked, configuration
 
 
@@ -29,6 +29,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         init.init,
         lab.ns,
         inventory.ns,
+        runbook.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:
