@@ -22,10 +22,9 @@ TAIL = 20
 
 def text(outcome: Outcome, log: str, page: str = "") -> str:
     """The summary. ``log``: path of the run's log; ``page``: path of the page on which to go on by hand."""
-    lines = [
-        "",
-        f"{VERDICTS.get(outcome.exit, f'EXIT {outcome.exit}')} · {duration(outcome.seconds)} · {outcome.summary}",
-    ]
+    told = f"{outcome.procedure} in {outcome.environment}" if outcome.exit == DONE else _state(outcome)
+    verdict = VERDICTS.get(outcome.exit, f"EXIT {outcome.exit}")
+    lines = ["", f"{verdict} · {duration(outcome.seconds)} · {told}"]
     if outcome.failures:
         lines += _failure(outcome.failures[0])
     for further in outcome.failures[1:]:
@@ -76,7 +75,7 @@ def _last(told: str) -> str:
 def _tally(tally: Tally) -> str:
     parts = []
     if tally.done:
-        parts.append(f"{len(tally.done)} steps done")
+        parts.append(f"{len(tally.done)} step{'s' if len(tally.done) > 1 else ''} done")
     if tally.failed:
         parts.append(f"failed: {listed(tally.failed)}")
     if tally.undone:

@@ -226,6 +226,7 @@ def test_the_summary_of_a_failure_gives_reason_evidence_state_and_next_command()
         "inv status --env lab",
     ):
         assert part in told
+    assert told.count("exit 1") == 1
     data = summary.data(made, "the.log")
     assert json.loads(json.dumps(data))["reason"]["evidence"] == "panic: no database\n"
 
