@@ -195,9 +195,9 @@ def test_secrets_of_a_runner_that_was_killed_are_swept(dash: RunnerHost) -> None
     first = dash.open()
     left = Path(first.secret("A_SECRET", b"geheim")).parent.parent
     assert first.step(change("true")).code == 0
-    dash.signal(signal.SIGKILL)
-    dash.gone()
     assert left.exists()
+    dash.signal(signal.SIGKILL)
+    dash.gone()  # from here on any session of this user sweeps it
     second = dash.open()
     assert second.step(change("true", address="other")).code == 0
     assert not left.exists()
