@@ -181,10 +181,7 @@ class _Execution:
         return owned(again, self._actor)
 
     def _forward(self, turns: Turns) -> None:
-        bound = turns.bound
-        for stage in bound.stages():
-            waves = [{row[0].host: row for row in bound.works(stage, wave)} for wave in stage.waves]
-            waves = [rows for rows in waves if rows]
+        for stage, waves in _courses(turns.bound):
             hosts = tuple(host for rows in waves for host in rows)
             self._tell(StageStarted(stage=stage.id, title=stage.title, hosts=hosts))
             for number, rows in enumerate(waves, 1):
@@ -276,6 +273,23 @@ class _Execution:
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(text.encode()).decode("utf-8", "replace")
+
+
+Rows = dict[str, tuple[Work, ...]]
+"""What each host of a wave has to do."""
+
+
+def _courses(bound: Bound) -> list[tuple[Stage, list[Rows]]]:
+    """The stages and their waves. What only tidies up needs no barrier: each host goes on to it from the stage before."""
+    found: list[tuple[Stage, list[Rows]]] = []
+    for stage in bound.stages():
+        waves = [rows for wave in stage.waves if (rows := {row[0].host: row for row in bound.works(stage, wave)})]
+        last = found[-1][1][-1] if found else {}
+        if stage.advisory and len(waves) == 1 and set(waves[0]) <= set(last):
+            last.update({host: last[host] + row for host, row in waves[0].items()})
+        else:
+            found.append((stage, waves))
+    return found
 
 
 __all__ = ["Actor", "execute"]
