@@ -35,7 +35,7 @@ from ops.engine.redact import Redactor
 from ops.engine.turn import Person, Turns
 from ops.plan.bind import Bound, Finding, Refused, Work
 from ops.plan.canonical import canonical
-from ops.plan.model import OPS, Check
+from ops.plan.model import Check, Stage
 from ops.records.runs import folder, now, process
 
 
@@ -280,7 +280,7 @@ Rows = dict[str, tuple[Work, ...]]
 
 
 def _courses(bound: Bound) -> list[tuple[Stage, list[Rows]]]:
-    """The stages and their waves. What only tidies up needs no barrier: each host goes on to it from the stage before."""
+    """The stages and their waves. What only tidies up needs no barrier: each host goes on to it by itself."""
     found: list[tuple[Stage, list[Rows]]] = []
     for stage in bound.stages():
         waves = [rows for wave in stage.waves if (rows := {row[0].host: row for row in bound.works(stage, wave)})]

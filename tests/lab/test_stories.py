@@ -128,13 +128,13 @@ def test_migrate_down_takes_the_schema_back_on_demand(on_v1: Lab, deploy: Callab
 
 
 def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
-    assert inv("lab.fault", "registry-down").code == 0
+    assert inv("lab.fault", "stop-registry").code == 0
     try:
         done = inv("rollback", "--env", "lab", "--yes")
         assert done.code == 0, done.said
         assert on_v2.live("app1").startswith("v1-")
     finally:
-        assert inv("lab.fault", "--clear").code == 0
+        assert inv("lab.fault", "clear").code == 0
 
 
 def test_hosts_limits_a_deploy_and_the_next_one_finishes_it(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
