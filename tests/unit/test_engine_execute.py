@@ -237,7 +237,9 @@ def _smoke(number: int) -> Step:
 
 
 def test_a_native_does_the_step_and_its_done_when_judges(lab: Lab) -> None:
-    step = replace(write("up"), at="ops", native="upload")
+    up = write("up")
+    assert isinstance(up.act, Change)
+    step = replace(up, act=replace(up.act, within=1), at="ops", native="upload")
 
     def honest(call: NativeCall) -> NativeResult:
         Path(call.values["APP"], "up").write_text(f"for {call.work.host}")
@@ -249,7 +251,7 @@ def test_a_native_does_the_step_and_its_done_when_judges(lab: Lab) -> None:
         lab.run(asked)
     lied = lab.run(asked, natives={"upload": lambda call: NativeResult(ok=True)})
     assert lied.exit == 30
-    assert "not in place after 5 s" in lied.failures[0].tail
+    assert "not in place after 1 s" in lied.failures[0].tail
     good = lab.run(asked, natives={"upload": honest})
     assert good.exit == 0
     assert (lab.app("ops") / "up").read_text() == "for app1"
