@@ -35,7 +35,7 @@ from ops.engine.redact import Redactor
 from ops.engine.turn import Person, Turns
 from ops.plan.bind import Bound, Finding, Refused, Work
 from ops.plan.canonical import canonical
-from ops.plan.model import Check, Stage
+from ops.plan.model import OPS, Check, Stage
 from ops.records.runs import folder, now, process
 
 
