@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ops.engine.outcome import LOCKED, REFUSED, Locked
 from ops.engine.redact import SecretTooShort
 from ops.engine.transport.errors import TransportError
+from ops.inventory.hooks import HookError
 from ops.inventory.references import Unresolved
 from ops.inventory.variables import VariablesError
 from ops.observe.texts import findings
@@ -74,7 +75,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
                 for p in error.problems
             )
             return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"then: {again}")
-        case InvalidPlan() | Unreadable() | SecretTooShort():
+        case HookError() | InvalidPlan() | Unreadable() | SecretTooShort():
             found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
             return Refusal(code=REFUSED, headline=refused, findings=(found,))
         case _:
@@ -83,6 +84,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
 
 REMEDIES: Mapping[str, str] = {
     "HookError": "Correct the hook in the inventory; `inv inventory.check` names its line.",
+    "HookError": "Correct the hook in the inventory.",
     "InvalidPlan": "The procedure that made this plan (or a hook of the inventory) is wrong: correct it there.",
     "Unreadable": "Make the plan again: leave --plan-file out and give --plan-out.",
     "SecretTooShort": "Give it a longer value: a short one can't be kept out of logs without masking other text.",

@@ -30,6 +30,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         lab.ns,
         inventory.ns,
         runbook.ns,
+        runbook.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:
