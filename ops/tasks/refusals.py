@@ -84,7 +84,6 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
 
 REMEDIES: Mapping[str, str] = {
     "HookError": "Correct the hook in the inventory; `inv inventory.check` names its line.",
-    "HookError": "Correct the hook in the inventory.",
     "InvalidPlan": "The procedure that made this plan (or a hook of the inventory) is wrong: correct it there.",
     "Unreadable": "Make the plan again: leave --plan-file out and give --plan-out.",
     "SecretTooShort": "Give it a longer value: a short one can't be kept out of logs without masking other text.",
