@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,16 +84,19 @@ def process() -> dict[str, str | int]:
     return {"pid": os.getpid(), "started": _started(os.getpid()), "boot": _boot()}
 
 
-def runs(ops_state: Path) -> Iterator[Run]:
-    """All runs that left a journal, newest first. Damaged ones are told as such, not hidden."""
+def runs(ops_state: Path) -> tuple[Run, ...]:
+    """All runs that left a journal, the one begun last first. Damaged ones are told as such, not hidden."""
     base = ops_state / "runs"
-    paths = sorted((p for p in base.glob("*/journal.jsonl")), reverse=True) if base.is_dir() else []
-    for path in paths:
-        where = Folder(path=path.parent)
-        try:
-            yield summary(where, read(path))
-        except JournalDamaged as error:
-            yield Run(folder=where, state="unreadable", problem=str(error))
+    found = [_run(Folder(path=path.parent)) for path in base.glob("*/journal.jsonl")] if base.is_dir() else []
+    return tuple(sorted(found, key=lambda run: (run.began, run.folder.run), reverse=True))
+
+
+def _run(where: Folder) -> Run:
+    try:
+        return summary(where, read(where.journal))
+    except JournalDamaged as error:
+        begun = where.journal.stat().st_mtime_ns // 1_000_000
+        return Run(folder=where, state="unreadable", began=begun, problem=str(error))
 
 
 def summary(where: Folder, reading: Reading) -> Run:

@@ -180,11 +180,17 @@ def test_damaged_journals_are_listed_and_do_not_hide_the_others(tmp_path: Path) 
     written(folder(tmp_path, "r1").journal, "intent")
     begin(tmp_path, "r3")
     folder(tmp_path, "r3").journal.write_bytes(b"nonsense\n")
-    found = list(runs(tmp_path))
-    assert [(r.folder.run, r.state) for r in found] == [("r3", "unreadable"), ("r2", "finished"), ("r1", "unreadable")]
-    assert "no journal line" in found[0].problem
-    assert "does not say what was begun" in found[2].problem
-    assert list(runs(tmp_path / "nothing")) == []
+    found = {r.folder.run: r for r in runs(tmp_path)}
+    assert {n: r.state for n, r in found.items()} == {"r3": "unreadable", "r2": "finished", "r1": "unreadable"}
+    assert "no journal line" in found["r3"].problem
+    assert "does not say what was begun" in found["r1"].problem
+    assert runs(tmp_path / "nothing") == ()
+
+
+def test_runs_are_listed_by_when_they_began_whatever_their_names(tmp_path: Path) -> None:
+    for run, at in (("b", 1000), ("a", 3000), ("c", 2000)):
+        begin(tmp_path, run, at=at)
+    assert [r.folder.run for r in runs(tmp_path)] == ["a", "c", "b"]
 
 
 def test_run_ids_are_names_for_files_and_containers_and_sort_by_time() -> None:
