@@ -83,8 +83,8 @@ turn() {  # HOST...: asks whose turn it is, for what one machine does for others
 """.lstrip("\n")
 """Functions of a page, in the order in which they are used. None prints a secret, or puts one in argv."""
 
-SAFE_ON_ONE_LINE = re.compile(r"(?:[^\n#]|(?<=[^\s;&|()])#)*[^\n;&\\]")
-"""No line end, no comment that would swallow the brace, nothing at the end that a semicolon can't follow."""
+BRACE_MAY_FOLLOW = re.compile(r"(?:[^\n#]|(?<=[^\s;&|()])#)*[^\n;&\\]")
+"""A last line after which ``; }`` closes a function: no comment, nothing at its end that a semicolon can't follow."""
 
 
 def literal(value: str) -> str:
@@ -98,8 +98,9 @@ def literal(value: str) -> str:
 
 
 def function(name: str, text: str) -> str:
-    """``text`` as the shell function that prints a value; on one line where that is safe."""
+    """``text`` as the shell function that prints a value; its braces take no lines of their own where that is safe."""
     text = text.strip("\n")
-    if SAFE_ON_ONE_LINE.fullmatch(text) and not re.search(r"<<-?\s*\S", text.replace("<<<", "")):
+    heredoc = re.search(r"<<-?\s*[^<\s]", text.replace("<<<", ""))
+    if BRACE_MAY_FOLLOW.fullmatch(text.rpartition("\n")[2]) and not heredoc:
         return f"{name}() {{ {text}; }}"
     return f"{name}() {{\n{text}\n}}"

@@ -88,10 +88,19 @@ def _rendered(environment: Environment, names: list[str], **values: object) -> s
 
 
 def _tidy(text: str) -> str:
-    """At most one empty line in a row outside copy blocks, and one newline at the end."""
-    pieces = re.split(r"^(`{3,}bash\n.*?^`{3,}\n)", text, flags=re.MULTILINE | re.DOTALL)
-    plain = [p if i % 2 else re.sub(r"\n{3,}", "\n\n", p) for i, p in enumerate(pieces)]
-    return re.sub(r"(?<=`\n)\n{2,}", "\n", "".join(plain)).strip("\n") + "\n"
+    """At most one empty line in a row outside copy blocks, none twice, no blanks at a line's end, one newline last."""
+    found: list[str] = []
+    fence = ""
+    for line in text.strip("\n").split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+            found.append(line)
+            continue
+        opened = re.match(r"(`{3,})bash$", line)
+        fence = opened[1] if opened else ""
+        if line.strip() or (found and found[-1]):
+            found.append(line.rstrip())
+    return "\n".join(found) + "\n"
 
 
 def _line(text: str) -> str:

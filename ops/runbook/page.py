@@ -6,8 +6,8 @@ host. Markdown today, HTML later, are made from the same `Page`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from ops.plan import lease, wire
@@ -49,19 +49,29 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """On which machines a block is pasted. ``waves``: in order, each before the next. ``root``: in a root shell."""
+    """On which machines a block is pasted. ``waves``: hosts in order, each group before the next.
+
+    ``at``: the one machine that works for all of them; empty: each host works for itself. ``root``: in a root shell.
+    """
 
     waves: tuple[tuple[str, ...], ...]
+    at: str = ""
     root: bool = False
-    turns: tuple[str, ...] = ()
-    """Hosts for each of which it is pasted once on that one machine; empty: each machine works for itself."""
     turn: str = ""
     """The block that sets HOST to the host whose turn it is; empty where no text reads it."""
 
     @property
+    def turns(self) -> tuple[str, ...]:
+        """The hosts, in order."""
+        return tuple(h for wave in self.waves for h in wave)
+
+    @property
     def words(self) -> str:
         """``**app1**, then **app2**``; hosts of one wave may be done side by side."""
-        return ", then ".join(" and ".join(f"**{m}**" for m in wave) for wave in self.waves)
+        if self.at:
+            others = self.turns if len(self.turns) > 1 or self.turn else ()
+            return f"**{self.at}**" + (f", once for each of {', '.join(others)}" if others else "")
+        return ", then ".join(listed(f"**{m}**" for m in wave) for wave in self.waves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +162,12 @@ class Page:
     helpers: tuple[str, ...]
     today: tuple[str, ...] = field(default=())
     """On a page of today's plan: what to know about it."""
+
+    @property
+    def logins(self) -> str:
+        """Who logs in on the hosts, for people; empty where the ssh commands don't say."""
+        users = dict.fromkeys(ssh.split()[-1].rpartition("@")[0] for _, ssh in self.machines if ssh.split())
+        return listed(u for u in users if u)
 
     @property
     def anchors(self) -> tuple[str, ...]:
@@ -285,15 +301,11 @@ class _Maker:
 
     def where(self, stage: Stage, step: Step, *, backwards: bool = False) -> Where:
         """The machines of a step, in the order of its stage's waves."""
-        root = step.as_ == "root"
         waves = tuple(reversed(stage.waves)) if backwards else stage.waves
-        turns = tuple(h for wave in waves for h in wave)
-        reads = "HOST" in step.reads
-        if not step.at:
-            turn = f"turn {' '.join(turns)}\n" if reads and self._shifting & set(turns) else ""
-            return Where(waves=waves, root=root, turn=turn)
-        turn = f"turn {' '.join(turns)}\n" if reads and turns != (step.at,) else ""
-        return Where(waves=((step.at,),), root=root, turns=turns if len(turns) > 1 else (), turn=turn)
+        where = Where(waves=waves, at=step.at, root=step.as_ == "root")
+        served = set(where.turns)
+        shifts = served != {step.at} if step.at else bool(self._shifting & served)
+        return replace(where, turn=f"turn {' '.join(where.turns)}\n") if shifts and "HOST" in step.reads else where
 
     def undoable(self, stage: Stage, step: Step) -> bool:
         """Whether the undo section has a block for it: nothing behind ``forward_after`` is ever taken back."""
@@ -359,6 +371,12 @@ class _Maker:
             if block:
                 found.setdefault(block, []).append(address(stage, step))
         return tuple(Aside(anchors=tuple(names), block=block) for block, names in found.items())
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    found = tuple(words)
+    return " and ".join((", ".join(found[:-1]), found[-1])) if len(found) > 1 else "".join(found)
 
 
 def only_if(when: When | None) -> str:

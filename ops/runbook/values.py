@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import assert_never
 
-from ops.plan.facts import computed_at, secrets_at
+from ops.plan.facts import computed_at, reading, secrets_at
 from ops.plan.model import OPS, Asked, Computed, Given, PerHost, Plan, Secret, Var
 from ops.runbook.helpers import ROOT, function, literal
 
@@ -100,10 +100,15 @@ def _work(plan: Plan, every: tuple[Var, ...], ssh: Mapping[str, str]) -> str:
 
 
 def _found_at(plan: Plan, every: tuple[Var, ...], machine: str) -> tuple[str, ...]:
+    """Names of the values that ``machine`` finds out, in the plan's order."""
     computed = {v.name for v in computed_at(plan, machine)}
-    return tuple(
-        v.name for v in every if v.name in computed or (isinstance(v.source, PerHost) and v.at in ("", machine))
-    )
+    own = {
+        v.name
+        for v in every
+        if isinstance(v.source, PerHost) and v.at in ("", machine)
+        if machine in dict(v.source.values) or machine in reading(plan, v)
+    }
+    return tuple(v.name for v in every if v.name in computed | own)
 
 
 def _text(var: Var) -> str:
