@@ -36,7 +36,7 @@ def text(outcome: Outcome, log: str, page: str = "") -> str:
     if outcome.warnings:
         lines += ["Warnings:", findings(outcome.warnings)]
     if outcome.exit == NEEDS_HUMAN and page and outcome.anchor:
-        lines.append(f"By hand:  {page}#{anchor(outcome.anchor)}")
+        lines.append(f"By hand:  {page}#{outcome.anchor}")
     lines.append(f"Log:      {log}")
     if outcome.next_command:
         lines.append(f"Next:     {outcome.next_command}")
@@ -49,11 +49,6 @@ def _state(outcome: Outcome) -> str:
         return outcome.summary
     first = outcome.failures[0]
     return outcome.summary.removeprefix(f"{first.title} failed on {first.host}: {first.cause}; ")
-
-
-def anchor(address: str) -> str:
-    """The anchor of a step on its page."""
-    return address.replace(".", "-")
 
 
 def _failure(failure: Failure) -> list[str]:
@@ -121,4 +116,4 @@ def data(outcome: Outcome, log: str) -> dict[str, Any]:
     }
 
 
-__all__ = ["DONE", "VERDICTS", "anchor", "data", "text"]
+__all__ = ["DONE", "VERDICTS", "data", "text"]

@@ -234,7 +234,7 @@ def test_the_summary_of_a_failure_gives_reason_evidence_state_and_next_command()
 def test_the_summary_points_at_the_page_when_a_human_is_needed() -> None:
     made = outcome(exit=40, summary="stuck", anchor="roll.switch", stuck={"app2": "can't be reached"})
     told = summary.text(made, "the.log", "runbooks/lab/deploy.md")
-    assert "runbooks/lab/deploy.md#roll-switch" in told
+    assert "runbooks/lab/deploy.md#roll.switch" in told
     assert "app2     can't be reached" in told
 
 
