@@ -19,13 +19,15 @@ from ops.engine.outcome import (
     Failure,
     failed,
 )
+from ops.engine.provide import Actor
 from ops.engine.turn import Turns
 from ops.engine.undo import Undo
 from ops.plan.bind import Work
-from ops.plan.model import Holds, Manual, Option, Stage
+from ops.plan.model import Holds, Manual, Option, Plan, Stage
 
 FORWARD = b"forward\n"
 UNDOING = b"undoing\n"
+LEFT = "interrupted; nothing is running any more, and the same command carries on from here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,23 @@ class Conclusion:
     summary: str
     failures: tuple[Failure, ...] = ()
     stuck: Mapping[str, str] = field(default_factory=dict)
+    onward: bool = False
+    """Whether it is finished by running it again, not by taking it back."""
+
+
+def next_command(plan: Plan, actor: Actor, conclusion: Conclusion, *, touched: bool) -> str:
+    """What to type next; empty when there is nothing to do about it."""
+    again = actor.again or f"{actor.command} {plan.procedure} --env {plan.environment}"
+    look = f"{actor.command} status --env {plan.environment}"
+    match conclusion.exit_code:
+        case 130 if touched:
+            return look if conclusion.stuck else again
+        case 40:
+            return again if conclusion.onward else look
+        case 1 | 30:
+            return look
+        case _:
+            return ""
 
 
 def conclude(turns: Turns, course: Course) -> Conclusion:
@@ -43,7 +62,7 @@ def conclude(turns: Turns, course: Course) -> Conclusion:
     plan = turns.bound.plan
     if not course.failures:
         if course.interrupted.is_set():
-            return Conclusion(exit_code=INTERRUPTED, summary="interrupted; nothing is running, it can be resumed")
+            return Conclusion(exit_code=INTERRUPTED, summary=LEFT)
         return Conclusion(exit_code=DONE, summary="done")
     failures = tuple(failed(w, e, evidence=_evidence(turns, w, e)) for w, e in course.failures)
     first = failures[0]
@@ -51,14 +70,14 @@ def conclude(turns: Turns, course: Course) -> Conclusion:
     if not plan.changes:
         return Conclusion(exit_code=CHECK_FAILED, summary=why, failures=failures)
     if course.interrupted.is_set():
-        summary = f"interrupted, and {why}; the run can be resumed or aborted"
+        summary = f"{LEFT}; before that, {why}"
         return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures)
     if not turns.ledger.begun():
         return Conclusion(exit_code=REFUSED, summary=f"{why}; nothing was changed", failures=failures)
     stopped = {f.host: f"stopped at {f.address} ({f.title})" for f in failures}
     if plan.forward_after and turns.ledger.succeeded(plan.forward_after):
-        summary = f"{why}; past {plan.forward_after} this run only goes forward: mend the cause, then resume"
-        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped)
+        summary = f"{why}; past {plan.forward_after} this run only goes forward: mend the cause, then run it again"
+        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True)
     course.turn_back()
     undo = Undo(turns, course)
     if passed := undo.passed():
@@ -76,7 +95,7 @@ def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure
     undo.run()
     failures = (*failures, *undo.failures)
     if course.interrupted.is_set():
-        summary = f"{why}; interrupted while it was taken back"
+        summary = f"{why}; interrupted while it was taken back: what was not undone yet still stands"
         return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures, stuck=undo.stuck)
     if undo.barred is None:
         failures += tuple(_aftermath(turns, course))

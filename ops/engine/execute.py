@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from ops.engine.conclude import FORWARD, Conclusion, conclude
+from ops.engine.conclude import FORWARD, Conclusion, conclude, next_command
 from ops.engine.course import Course
 from ops.engine.crew import Crew
 from ops.engine.events import Observer, RunEnded, RunStarted, StageStarted, WaveStarted, steady
@@ -17,13 +17,11 @@ from ops.engine.lease import Holder
 from ops.engine.ledger import Ending, Ledger
 from ops.engine.natives import Natives
 from ops.engine.outcome import (
-    CHECK_FAILED,
     DONE,
     INTERRUPTED,
     LOCKED,
     NEEDS_HUMAN,
     REFUSED,
-    TAKEN_BACK,
     Locked,
     Outcome,
     tallies,
@@ -110,8 +108,7 @@ class _Execution:
             )
             self._forward(turns)
             conclusion = conclude(turns, self._course)
-            # An interrupted run keeps the lease for a while: nobody should build on what it left.
-            if holder and conclusion.exit_code != INTERRUPTED:
+            if holder:
                 holder.give()
             return self._report(bound, ledger, conclusion)
         except (Refused, Locked) as refusal:
@@ -224,11 +221,16 @@ class _Execution:
                 holder.give()
             return Conclusion(exit_code=INTERRUPTED, summary="interrupted before anything was changed")
         crew.abandon()
-        summary = "left at once: steps that were running go on on their hosts, up to their time limits"
+        # The lease stays: it protects what still runs, and ends by itself.
+        summary = (
+            "left at once: steps that were running go on on their hosts, up to their time limits; the lease stays "
+            "for 15 minutes, or as long as they may take; then the same command carries on from there"
+        )
         return Conclusion(exit_code=INTERRUPTED, summary=summary)
 
     def _report(self, bound: Bound, ledger: Ledger | None, conclusion: Conclusion) -> Outcome:
-        code, plan = conclusion.exit_code, bound.plan
+        """Closes the journal and makes the outcome of what was concluded."""
+        code = conclusion.exit_code
         if ledger:
             ledger.note("end", exit=code, summary=conclusion.summary, stuck=dict(conclusion.stuck))
             if ledger.unwritten:
@@ -236,15 +238,15 @@ class _Execution:
                 self._course.warn(Finding(host=OPS, address="", message=ledger.unwritten, remedy=remedy))
         outcome = Outcome(
             run=self._prepared.run,
-            procedure=plan.procedure,
-            environment=plan.environment,
+            procedure=bound.plan.procedure,
+            environment=bound.plan.environment,
             exit=code,
             summary=conclusion.summary,
             hosts=tallies(ledger) if ledger else {},
             failures=conclusion.failures,
             stuck=dict(conclusion.stuck),
             anchor=conclusion.failures[0].address if conclusion.failures and code == NEEDS_HUMAN else "",
-            next_command=self._next(bound, ledger, code),
+            next_command=next_command(bound.plan, self._actor, conclusion, touched=bool(ledger and ledger.begun())),
             seconds=time.monotonic() - self._began,
             execs=dict(self._links.execs),
             barriers=self._course.barriers,
@@ -252,19 +254,6 @@ class _Execution:
         )
         self._tell(RunEnded(run=outcome.run, exit=code, seconds=outcome.seconds, next_command=outcome.next_command))
         return outcome
-
-    def _next(self, bound: Bound, ledger: Ledger | None, code: int) -> str:
-        forward = bool(bound.plan.forward_after and ledger and ledger.succeeded(bound.plan.forward_after))
-        untouched = ledger is None or not ledger.turns("forward")
-        if (code == INTERRUPTED and not untouched) or (code == NEEDS_HUMAN and forward):
-            task = "resume"
-        elif code == NEEDS_HUMAN:
-            task = "abort"
-        elif code in (CHECK_FAILED, TAKEN_BACK):
-            task = "status"
-        else:
-            return ""
-        return f"{self._actor.command} {task} --env {bound.plan.environment}"
 
     def _remark(self, crew: Crew) -> None:
         for host, notes in crew.notes().items():

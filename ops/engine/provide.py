@@ -12,11 +12,15 @@ from ops.plan.model import OPS, Secret, address, place
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Who runs this, and what for: what others are shown while they wait. ``command``: how the tasks are called."""
+    """Who runs this, and what for: what others are shown while they wait.
+
+    ``command``: how the tasks are called; ``again``: the whole command that does this, for whoever must repeat it.
+    """
 
     owner: str
     purpose: str
     command: str = "inv"
+    again: str = ""
 
 
 def owned(bound: Bound, actor: Actor) -> Bound:

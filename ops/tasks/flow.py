@@ -106,7 +106,7 @@ class Flow:
                 links,
                 secrets,
                 self._tell(),
-                actor=Actor(owner=f"{getpass.getuser()}@{socket.gethostname()}", purpose=plan.procedure),
+                actor=Actor(owner=f"{getpass.getuser()}@{socket.gethostname()}", purpose=plan.procedure, again=typed()),
                 ops_state=ops_state(self._loaded),
                 person=self._person,
             )
