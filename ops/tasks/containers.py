@@ -25,7 +25,8 @@ def logs(
 ) -> None:
     """Show the logs of the live release's containers on all hosts, each line with its host."""
     from ops.tasks.env import load_env
-    from ops.tasks.peeking import BadPeek, Peek, stream
+    from ops.tasks.following import stream
+    from ops.tasks.peeking import BadPeek, Peek
 
     try:
         peek = Peek(load_env(env), service=service, host=host)
@@ -53,8 +54,9 @@ def execute(
     """Run a command in a live container: inv exec --env X --service api -- COMMAND; its exit status is passed on."""
     import sys
 
+    from ops.tasks.commanding import remainder, run_command
     from ops.tasks.env import load_env
-    from ops.tasks.peeking import BadPeek, Peek, remainder, run_command
+    from ops.tasks.peeking import BadPeek, Peek
 
     try:
         loaded = load_env(env)

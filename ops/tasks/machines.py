@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ops.engine.fleet import Fleet, Machine
+from ops.engine.fleet import Fleet, Links, Machine
 from ops.engine.transport.base import Endpoint, Transport
 from ops.engine.transport.pool import Connector
 from ops.inventory.endpoints import Address, address_of
@@ -47,3 +48,14 @@ def endpoint(at: Address) -> Endpoint:
 
 def _maker(connector: Connector, end: Endpoint) -> Callable[[], Transport]:
     return lambda: connector.transport(end)
+
+
+@contextmanager
+def linked(loaded: Loaded) -> Iterator[Links]:
+    """Connections to the environment's machines, closed at the end."""
+    with Connector() as connector:
+        links = Links(fleet(loaded, connector))
+        try:
+            yield links
+        finally:
+            links.close()

@@ -58,7 +58,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
             return _locked(error, what, again, status)
         case TransportError():
             found = Finding(host=error.host, address="", message=error.cause, remedy=error.remedy)
-            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"then: {again}")
+            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"put that right, then: {again}")
         case Underivable():
             reasons = tuple(
                 Finding(host="compose file", address="", message=f"{p.path}: {p.message}", remedy=p.remedy)
@@ -68,13 +68,13 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
         case Unresolved():
             message = f"{error.reference}: {error.message}"
             found = Finding(host=OPS, address="", message=message, remedy=error.remedy)
-            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"then: {again}")
+            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"put that right, then: {again}")
         case VariablesError():
             broken = tuple(
                 Finding(host=f"{p.file}:{p.line}", address="", message=f"{p.path}: {p.message}", remedy=p.remedy)
                 for p in error.problems
             )
-            return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"then: {again}")
+            return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"put that right, then: {again}")
         case HookError() | InvalidPlan() | Unreadable() | SecretTooShort():
             found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
             return Refusal(code=REFUSED, headline=refused, findings=(found,))

@@ -65,20 +65,14 @@ def releases(_: Context, env: str = "", json: bool = False) -> None:
 
 
 def _look(loaded: Loaded) -> tuple[dict[str, Standing], Looked]:
-    from ops.engine.fleet import Links
-    from ops.engine.transport.pool import Connector
     from ops.observe.standing import Standing
     from ops.procedures.status import text
     from ops.tasks.looking import look
-    from ops.tasks.machines import fleet
+    from ops.tasks.machines import linked
 
     inventory = loaded.inventory
-    with Connector() as connector:
-        links = Links(fleet(loaded, connector))
-        try:
-            looked = look(links, inventory.hosts, lambda host, nonce: text(inventory, host, nonce))
-        finally:
-            links.close()
+    with linked(loaded) as links:
+        looked = look(links, inventory.hosts, lambda host, nonce: text(inventory, host, nonce))
     return {host: Standing.model_validate_json(said) for host, said in looked.said.items()}, looked
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from inventory_parts import COMPOSE, SMALL, loaded
 
-from ops.tasks.peeking import FOLLOWED, BadPeek, Peek, argv, remainder
+from ops.tasks.commanding import remainder
+from ops.tasks.peeking import FOLLOWED, BadPeek, Peek, argv
 from ops.tasks.redacting import masked
 
 TWO = SMALL.replace("  data1:", "  app2: {address: 192.0.2.3}\n  data1:").replace(
@@ -68,7 +69,7 @@ def test_invoke_leaves_the_command_behind_the_dashes_alone(tmp_path: Path) -> No
         "import sys\n"
         "from invoke.tasks import task\n"
         "from invoke.collection import Collection\n"
-        "from ops.tasks.peeking import remainder\n"
+        "from ops.tasks.commanding import remainder\n"
         "@task(name='exec')\n"
         "def execute(_, env=''):\n"
         "    print(env, list(remainder(sys.argv)))\n"

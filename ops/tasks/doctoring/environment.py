@@ -12,7 +12,7 @@ from ops.inventory.endpoints import Address, addresses
 from ops.inventory.load import Loaded
 from ops.inventory.problems import Problem
 from ops.inventory.variables import VariablesError, check_variables
-from ops.tasks.doctoring.finding import Finding, bad, note, ok
+from ops.tasks.doctoring.finding import Finding, bad, note, ok, warn
 
 OPS = "ops"
 
@@ -78,4 +78,4 @@ def known(address: Address) -> Iterator[Finding]:
         remedy = (
             f"compare the fingerprint at the machine, then: ssh-keyscan -p {address.port} {address.address} >> {file}"
         )
-        yield bad(address.host, f"{file} has no key of {name}: it will be refused", remedy)
+        yield warn(address.host, f"{file} has no key of {name}: it will be refused", remedy)

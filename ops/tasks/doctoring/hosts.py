@@ -12,11 +12,10 @@ from typing import Any
 from ops.engine.fleet import Links
 from ops.engine.parallel import each
 from ops.engine.transport.errors import TransportError
-from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
 from ops.tasks.doctoring.finding import Finding, bad, note, ok, warn
 from ops.tasks.looking import look
-from ops.tasks.machines import fleet
+from ops.tasks.machines import linked
 
 COMPOSE = (2, 20)
 BASH = (5, 0)
@@ -61,23 +60,18 @@ class Pace:
 def hosts(loaded: Loaded) -> Iterator[Finding]:
     """Connects to every host of the inventory and looks around; reads only."""
     names = tuple(loaded.inventory.hosts)
-    with Connector() as connector:
-        links = Links(fleet(loaded, connector))
-        try:
-            pace = each(names, lambda host: _pace(links, host))
-            reached = []
-            for host in names:
-                match pace[host]:
-                    case Pace():
-                        reached.append(host)
-                    case TransportError() as error:
-                        yield bad(host, error.cause, error.remedy)
-                    case other:
-                        raise other
-            app = loaded.inventory.app_dir
-            looked = look(links, reached, _text(app))
-        finally:
-            links.close()
+    with linked(loaded) as links:
+        pace = each(names, lambda host: _pace(links, host))
+        reached = []
+        for host in names:
+            match pace[host]:
+                case Pace():
+                    reached.append(host)
+                case TransportError() as error:
+                    yield bad(host, error.cause, error.remedy)
+                case other:
+                    raise other
+        looked = look(links, reached, _text(loaded.inventory.app_dir))
     for host in reached:
         if host in looked.failed:
             yield bad(host, looked.failed[host], "look at it by ssh")
