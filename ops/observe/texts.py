@@ -116,7 +116,9 @@ def findings(found: Iterable[Finding]) -> str:
     paragraphs = []
     for (address, message, output, remedy), hosts in grouped.items():
         where = f" [{address}]" if address else ""
-        lines = [f"  {listed(hosts)}: {message}{where}"]
+        # a check's title says what should be so
+        said = f"does not hold: {message}" if address and ": " not in message else message
+        lines = [f"  {listed(hosts)}: {said}{where}"]
         if output:
             lines.append(indented(output, 6))
         if remedy:

@@ -15,6 +15,7 @@ from ops.observe.texts import findings
 from ops.plan.bind import Finding, Refused
 from ops.plan.canonical import Unreadable
 from ops.plan.model import OPS, InvalidPlan
+from ops.runbook.markdown import TemplateFailed
 from ops.targets.compose.derive import Underivable
 
 
@@ -75,7 +76,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
                 for p in error.problems
             )
             return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"put that right, then: {again}")
-        case HookError() | InvalidPlan() | Unreadable() | SecretTooShort():
+        case HookError() | InvalidPlan() | TemplateFailed() | Unreadable() | SecretTooShort():
             found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
             return Refusal(code=REFUSED, headline=refused, findings=(found,))
         case _:
@@ -85,6 +86,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
 REMEDIES: Mapping[str, str] = {
     "HookError": "Correct the hook in the inventory; `inv inventory.check` names its line.",
     "InvalidPlan": "The procedure that made this plan (or a hook of the inventory) is wrong: correct it there.",
+    "TemplateFailed": "Correct it in your templates/ folder; everything else works without --format md.",
     "Unreadable": "Make the plan again: leave --plan-file out and give --plan-out.",
     "SecretTooShort": "Give it a longer value: a short one can't be kept out of logs without masking other text.",
 }

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from ops.inventory.load import Loaded
 from ops.plan.bind import Bound
+from ops.runbook import fresh, show
 
 
 def shown(bound: Bound, form: str, loaded: Loaded) -> str:
-    """``form``: text, json or md."""
-    import json
-
-    from ops.plan.canonical import to_data
-    from ops.plan.identity import identity
-
-    if form == "json":
-        return json.dumps({"digest": identity(bound), **to_data(bound)}, indent=1)
-    if bound.empty:
-        return "Nothing to do: everything is in place."
-    lines = []
-    for stage in bound.stages():
-        lines.append(f"{stage.id}: {stage.title}")
-        for wave in stage.waves:
-            for row in bound.works(stage, wave):
-                lines += [f"  {w.host:<8} {w.address:<24} {w.step.title}" for w in row]
-    return "\n".join(lines)
+    """``form``: text, json or md. Raises TemplateFailed for a template of the user's that is wrong."""
+    match form:
+        case "json":
+            return show.data(bound)
+        case "md":
+            return show.today(bound, fresh.ssh(loaded), fresh.head(loaded), templates=loaded.root / "templates")
+        case _:
+            return show.text(bound)

@@ -91,12 +91,16 @@ def _expected(loaded: Loaded) -> Expected:
 
 
 def _unfinished(loaded: Loaded) -> tuple[str, ...]:
-    """Runs that this ops machine began and did not finish, as sentences."""
+    """Runs that this ops machine began and did not finish, in words; those before the last finished one are past."""
     from ops.records.runs import runs
     from ops.tasks.machines import ops_state
 
-    return tuple(
-        f"{run.folder.run} ({run.procedure}, {run.owner}) is {run.state}"
-        for run in runs(ops_state(loaded))
-        if run.state != "finished" and run.procedure != "exec"
-    )
+    told = []
+    known = sorted(runs(ops_state(loaded)), key=lambda run: run.began, reverse=True)
+    for run in (r for r in known if r.procedure not in ("exec", "smoke-test")):
+        if run.state == "finished":
+            break
+        told.append(
+            f"{run.folder.run} ({run.procedure}, {run.owner}) is {run.state}{': ' * bool(run.problem)}{run.problem}"
+        )
+    return tuple(told)

@@ -28,7 +28,7 @@ class World:
         self.lab = Lab(root / "machines")
         self.repository = root / "repository"
         self.repository.mkdir()
-        self.loaded = loaded(self.repository, SMALL)
+        self.loaded = loaded(self.repository, SMALL.replace("  data1:", "  app2: {address: 192.0.2.3}\n  data1:"))
         self.plan = plan(self.lab, stage("one", write("a"), write("b")))
 
     def machines(self, *_: object) -> Fleet:
@@ -95,6 +95,10 @@ def test_plan_only_shows(world: World, capsys: pytest.CaptureFixture[str]) -> No
     assert world.logs() == []
     assert world.go(plan=True, json=True) == 0
     assert "digest" in json.loads(capsys.readouterr().out)
+    assert world.go(plan=True, format="md") == 0
+    page = capsys.readouterr().out
+    assert page.startswith("# Deploy")
+    assert "do it on" in page
 
 
 def test_without_a_terminal_and_without_yes_it_is_refused_with_the_remedy(
@@ -238,3 +242,10 @@ def test_a_broken_environment_is_refused_before_any_host(
     assert world.go() == 20
     assert "export TOKEN" in capsys.readouterr().err
     assert world.lab.execs("app1") == 0
+
+
+def test_a_broken_template_of_the_users_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    (world.repository / "templates").mkdir()
+    (world.repository / "templates" / "deploy.md.j2").write_text("{{ page.nothing_like_this }}")
+    assert world.go(plan=True, format="md") == 20
+    assert "deploy.md.j2" in capsys.readouterr().err
