@@ -27,7 +27,7 @@ def common(inventory: Inventory, purpose: str) -> tuple[Var, ...]:
         Var(name="PURPOSE", source=Given(value=purpose), note="what for"),
         Var(
             name="REASON",
-            source=Asked(prompt="Why (may be empty)", pattern=r"[^\n]{0,200}", default=""),
+            source=Asked(prompt="Why (may be empty)", pattern=r".{0,200}", default=""),
             note="why, for the record",
         ),
     )

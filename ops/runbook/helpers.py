@@ -16,8 +16,9 @@ HELPERS = r"""
 # Helpers for values: paste once at ops; the hosts get them with their values.
 begin() {  # NAME STATE VARIABLE=VALUE...: a place for the values, and the first of them
   HAND=/dev/shm/$1 LEASE=$2/lease NAMES=(); shift 2
-  if ! { mkdir -p -m 700 "$HAND" && [ -O "$HAND" ]; }; then echo "$HAND is another user's" >&2; return 1; fi
-  rm -f "$HAND"/of-*; export HOST=ops "$@"; NAMES=("${@%%=*}")
+  if ! { (umask 077; mkdir -p "$HAND") && [ -O "$HAND" ]; }; then echo "$HAND is another user's" >&2; return 1; fi
+  local pair; rm -f "$HAND"/of-*; export HOST=ops
+  for pair; do export "${pair?}"; NAMES+=("${pair%%=*}"); done
 }
 asked() {  # NAME PROMPT PATTERN [DEFAULT]
   local said; NAMES+=("$1"); read -rp "$2: " said

@@ -429,9 +429,9 @@ def code(text: str) -> str:
 def _kept(step: Step) -> str:
     assert isinstance(step.act, Change)
     match step.act.undo:
-        case Keep(why=why) | Irreversible(why=why, otherwise=None):
-            return why
-        case Irreversible(why=why, otherwise=Keep(why=other)):
+        case Irreversible(why=why, when=str(when), otherwise=Keep(why=other)) if when:
             return f"{why}; else {other}"
+        case Keep(why=why) | Irreversible(why=why):
+            return why
         case _:
             raise ValueError(f"{step.id} has an undo")

@@ -145,7 +145,7 @@ VERIFY = Stage(
             id="outside",
             title="Users get the release",
             why="that is what it is for",
-            act=Check(run='echo "$RELEASE $REASON"', expect=Equals(text="v1 it's broken"), retry=1),
+            act=Check(run='printf "%s %s" "$RELEASE" "$REASON"', expect=Equals(text="v1 it's broken"), retry=1),
             reads=("RELEASE", "REASON"),
             at=OPS,
             otherwise="Look again.",
@@ -189,7 +189,9 @@ def plan(app: Mapping[str, str] | None = None) -> Plan:
             Var(name="CURRENT", source=Computed(text='cat "$APP/live"'), note="what is live"),
             Var(
                 name="RELEASE",
-                source=Computed(text='ls "$APP/releases" |\n  grep -vxF "$CURRENT"', shared=True),
+                source=Computed(
+                    text='find "$APP/releases" -name "v*" -printf "%f\\n" |\n  grep -vxF "$CURRENT"', shared=True
+                ),
                 note="where to go",
             ),
         ),
