@@ -36,14 +36,14 @@ COMMAND = (
 _HELPERS = r"""
 opsbook_run() {
   { timeout -k 2 "$1" bash --norc -c "$opsbook_helpers
-$2" 2>&1 </dev/null; printf '\n%s' "$?"; } | tail -c "$opsbook_tail" | base64 | tr -d '\n'
+$2" 2>&1 </dev/null; printf '\n%s' "$?"; } | tail -c "$opsbook_tail" | base64 -w0
 }
 opsbook_value() {
   eval "$( { opsbook_err=$( { opsbook_out=$(timeout -k 2 "$2" bash --norc -c "$opsbook_helpers
 $3" </dev/null); opsbook_rc=$?; declare -p opsbook_out opsbook_rc >&3; } 2>&1 ); declare -p opsbook_err; } 3>&1 )"
   if [ "$opsbook_rc" = 0 ]; then printf -v "$1" %s "$opsbook_out"; export "$1"
   else opsbook_out=$(printf %s "$opsbook_err" | tail -c "$opsbook_tail"); fi
-  opsbook_say "value:$1" "$(printf '%s\n%s' "$opsbook_out" "$opsbook_rc" | base64 | tr -d '\n')"
+  opsbook_say "value:$1" "$(printf '%s\n%s' "$opsbook_out" "$opsbook_rc" | base64 -w0)"
 }
 opsbook_say() { printf '\n%s %s %s\n' "$opsbook_nonce" "$1" "$2"; }
 """.lstrip("\n")
@@ -108,7 +108,7 @@ def script(asked: Inquiry, env: Mapping[str, str], nonce: str) -> bytes:
         # Opened together, they run together; read in order, each answer is a line of its own.
         body += [f"exec {{opsbook_{i}}}< <({_question(q)})" for i, q in enumerate(batch)]
         body += [
-            f'opsbook_say {shlex.quote(q.key)} "$(cat <&"$opsbook_{i}")"; exec {{opsbook_{i}}}<&-'
+            f'read -r -u "$opsbook_{i}" ob; exec {{opsbook_{i}}}<&-; opsbook_say {shlex.quote(q.key)} "$ob"'
             for i, q in enumerate(batch)
         ]
     return text + "\n".join([*body, "opsbook_say end 0", "# end of the probe"]).encode()
@@ -140,7 +140,7 @@ def answers(host: str, output: bytes, nonce: str, said: bytes = b"") -> dict[str
         raise ProbeFailed(
             host,
             f"its shell did not come to the end of the probe; it said: {told or 'nothing'}",
-            "bash, base64, tail, tr and timeout must be there, and the login shell must run commands: try ssh by hand",
+            "bash, base64, tail and timeout must be there, and the login shell must run commands: try ssh by hand",
         )
     return found
 

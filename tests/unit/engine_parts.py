@@ -137,7 +137,8 @@ def stage(name: str, *steps: Step, waves: tuple[tuple[str, ...], ...] = (("app1"
 
 
 def plan(lab: Lab, *stages: Stage, variables: tuple[Var, ...] = (), **more: object) -> Plan:
-    more.setdefault("lease", Lease(resources=("app",), hosts=lab.names))
+    hosts = sorted({h for s in stages for h in s.hosts} - {"ops"})
+    more.setdefault("lease", Lease(resources=("app",), hosts=tuple(hosts)))
     return Plan(
         procedure="deploy",
         title="Deploy",

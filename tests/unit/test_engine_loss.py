@@ -143,6 +143,20 @@ def test_a_migration_on_a_lost_host_bars_the_way_back_as_it_said_when_it_was_don
     assert ("app1/one" in lab.files("app1")) == bars, "the reachable host is back unless that breaks it"
 
 
+def test_a_step_of_which_nobody_knows_how_it_ended_is_taken_back(lab: Lab) -> None:
+    """It kills the launcher that watches it."""
+    change = Change(
+        run='touch "$APP/torn"; kill -KILL "$PPID"; sleep 60',
+        done_when='test -e "$APP/done"',
+        undo=Back(run='rm -f "$APP/torn"', until='! test -e "$APP/torn"'),
+    )
+    outcome = lab.run(plan(lab, stage("a", write("one"), replace(write("torn"), act=change), waves=(("app1",),))))
+    assert outcome.exit == 30
+    assert outcome.failures[0].outcome == "unknown"
+    assert "nobody knows how it ended" in outcome.failures[0].cause
+    assert lab.files() == {}
+
+
 def test_hosts_that_cannot_be_reached_are_all_named_before_anything_is_done(lab: Lab) -> None:
     class Dead(Cable):
         def connect(self) -> None:
