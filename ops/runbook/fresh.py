@@ -127,7 +127,7 @@ def _sections(text: str) -> dict[str, str]:
     for line in text.splitlines():
         if line.startswith("```"):
             inside = not inside
-        if not inside and (heading := re.match(r"#{1,4} (.*?)(?: <a id=\"(.*)\"></a>)?$", line)):
+        if not inside and (heading := re.match(r"#{2,4} (.*?)(?: <a id=\"(.*)\"></a>)?$", line)):
             name = heading[2] or heading[1]
         found[name] = found.get(name, "") + line + "\n"
     return found

@@ -164,6 +164,11 @@ class Page:
     """On a page of today's plan: what to know about it."""
 
     @property
+    def points_of_no_return(self) -> tuple[str, ...]:
+        """Anchors of the steps behind which nothing is taken back."""
+        return tuple(e.anchor for part in self.parts for e in part.entries if e.no_return)
+
+    @property
     def logins(self) -> str:
         """Who logs in on the hosts, for people; empty where the ssh commands don't say."""
         users = dict.fromkeys(ssh.split()[-1].rpartition("@")[0] for _, ssh in self.machines if ssh.split())
