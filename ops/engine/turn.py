@@ -230,8 +230,8 @@ def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
         case "exited" if result.code == 0:
             return "done", ""
         case "exited":
-            last = tail.strip().rpartition("\n")[2]
-            return "failed", f"exit {result.code}: {last}" if last else f"exit {result.code}, without a word"
+            said = _last_words(tail)
+            return "failed", f"exit {result.code}: {said}" if said else f"exit {result.code}, without a word"
         case "timeout":
             return "timeout", f"not done within {limit} s; it was ended"
         case "cancelled":
@@ -244,3 +244,11 @@ def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
             return "refused", f"no space: {result.detail}; free the disk"
         case "neverstarted" | "absent":
             return "refused", f"it could not be started: {result.detail}"
+
+
+def _last_words(tail: str) -> str:
+    """The last line of an output; where that is the helpers' own, the line before says more."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[-1].startswith(("does not hold after ", "not in place after ")):
+        return f"{lines[-2]} ({lines[-1]})"
+    return lines[-1] if lines else ""

@@ -110,6 +110,12 @@ def test_a_failed_check_takes_back_what_was_done_before_it(lab: Lab) -> None:
     assert outcome.failures[0].address == "a.smoke"
 
 
+def test_the_reason_is_what_the_check_said_and_not_only_that_it_gave_up(lab: Lab) -> None:
+    check = Step(id="smoke", title="Smoke", why="x", act=Check(run="echo database is down; false"))
+    outcome = lab.run(plan(lab, stage("a", write("one"), check, waves=(("app1",),))))
+    assert outcome.failures[0].cause == "exit 1: database is down (does not hold after 0 s)"
+
+
 def test_a_failure_before_any_change_is_a_refusal(lab: Lab) -> None:
     check = Step(id="free", title="Free", why="room", act=Check(run="false"))
     asked = plan(
