@@ -98,10 +98,8 @@ class Holder:
             elif result[0].code == HELD:
                 raise _locked(host, result[1])
             elif result[0].code != 0:
-                ended = (
-                    result[0].detail or f"{result[0].outcome} {result[0].code if result[0].code is not None else ''}"
-                )
-                message = f"the lease could not be taken: {ended.strip()}"
+                code = "" if result[0].code is None else f" {result[0].code}"
+                message = f"the lease could not be taken: {result[0].detail or result[0].outcome + code}"
                 remedy = "the state directory must be writable for the login user and have room; flock must be there"
                 problems.append(
                     Finding(host=host, address="lease.take", message=message, output=result[1], remedy=remedy)
