@@ -108,6 +108,9 @@ def data(outcome: Outcome, log: str) -> dict[str, Any]:
         }
         if reason
         else None,
+        "warnings": [
+            {"host": w.host, "step": w.address, "message": w.message, "remedy": w.remedy} for w in outcome.warnings
+        ],
         "stuck": dict(outcome.stuck),
         "execs": dict(outcome.execs),
         "barriers": outcome.barriers,
