@@ -71,7 +71,7 @@ def test_first_deploy_second_deploy_and_the_roads_back(lab: Lab, deploy: Callabl
     warned = deploy("v2")
     assert "marked bad" in warned.said
     releases = inv("releases", "--env", "lab", "--json").json()
-    verdicts = {r["version"]: r["verdict"] for r in releases["releases"]}
+    verdicts = {r["version"]: r["verdict"] for r in releases}
     assert verdicts == {"v1": "good", "v2": "good"}
 
 
@@ -117,14 +117,16 @@ def test_an_incompatible_version_asks_for_a_downtime_and_closes_the_way_back(
     assert fingerprint(on_v2) == state
 
 
-def test_migrate_down_takes_the_schema_back_on_demand(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
-    before = fingerprint(on_v1)["schema"]
+def test_migrate_down_takes_the_schema_back_on_demand(lab: Lab, deploy: Callable[..., Ran]) -> None:
+    wipe(lab)
+    deploy("v1")
+    before = fingerprint(lab)["schema"]
     deploy("v2")
-    assert fingerprint(on_v1)["schema"] != before
+    assert fingerprint(lab)["schema"] != before
     done = inv("rollback", "--env", "lab", "--yes", "--migrate-down")
     assert done.code == 0, done.said
-    assert fingerprint(on_v1)["schema"] == before
-    assert on_v1.live("app2").startswith("v1-")
+    assert fingerprint(lab)["schema"] == before
+    assert lab.live("app2").startswith("v1-")
 
 
 def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
