@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,23 +52,29 @@ def test_from_an_empty_folder_to_a_list_of_tasks(tmp_path: Path) -> None:
     assert "inventories/staging.yaml" in again.stderr
 
 
-def test_the_commented_procedure_works_when_it_is_uncommented(tmp_path: Path) -> None:
-    write(tmp_path)
+def uncommented() -> str:
+    """The skeleton's tasks.py with its example procedure switched on."""
     lines = content("tasks.py.txt").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("# @procedure"))
     end = next(i for i, line in enumerate(lines) if line.startswith("ns = "))
     body = [line.removeprefix("#").removeprefix(" ") if line.startswith("#") else line for line in lines[start:end]]
-    text = "\n".join([*lines[:start], *body, "ns = namespace(procedures=[warm_cache])", ""])
-    (tmp_path / "tasks.py").write_text(text)
-    code = (
-        "import tasks\n"
-        "from ops.inventory.load import load\n"
-        "found = load('staging')\n"
-        "plan = tasks.warm_cache.build(found.inventory, found.compose)\n"
-        "print(plan.procedure, [s.id for s in plan.stages], 'warm-cache' in tasks.ns.task_names)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "warm-cache ['warm'] True"
+    return "\n".join([*lines[:start], *body, "ns = namespace(procedures=[warm_cache])", ""])
+
+
+def test_the_examples_of_procedure_and_template_work_when_they_are_switched_on(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "tasks.py").write_text(uncommented())
+    example = re.search(r"```jinja\n(.*?)```", content("templates.md"), re.DOTALL)
+    assert example
+    (tmp_path / "templates" / "deploy.md.j2").write_text(example[1])
+    for arguments in (["runbook.render"], ["runbook.check"], ["warm-cache", "--help"]):
+        command = [sys.executable, "-m", "invoke", *arguments]
+        command += [] if "--help" in arguments else ["--env", "staging"]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    pages = tmp_path / "runbooks" / "staging"
+    assert "Ask for the most used pages" in (pages / "warm-cache.md").read_text()
+    assert "payments fail" in (pages / "deploy.md").read_text()
+    assert "payments fail" not in (pages / "rollback.md").read_text()
 
 
 def test_the_commented_parts_of_the_inventory_are_valid_yaml_of_ours(tmp_path: Path) -> None:
