@@ -13,8 +13,9 @@ from ops.inventory.load import Loaded
 from ops.procedures.registry import Procedure
 from ops.runbook import evidence as facts
 from ops.runbook.evidence import Evidence
+from ops.runbook.making import page
 from ops.runbook.markdown import index, markdown
-from ops.runbook.page import Head, Page, Today, page
+from ops.runbook.page import Head, Page, Today
 
 FOLDER = "runbooks"
 EVIDENCE = "evidence.json"

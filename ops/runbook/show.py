@@ -15,8 +15,10 @@ from ops.plan.canonical import to_data
 from ops.plan.identity import identity
 from ops.plan.model import OPS, Change, Given, Irreversible, PerHost, Plan, Secret, Stage, Step, Var, address
 from ops.runbook.evidence import Evidence
+from ops.runbook.making import page
 from ops.runbook.markdown import markdown
-from ops.runbook.page import Head, Page, Today, listed, page
+from ops.runbook.page import Head, Page, Today
+from ops.runbook.words import listed
 
 WIDTH = 100
 """Characters of a value that are shown on a terminal."""

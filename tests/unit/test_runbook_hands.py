@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from runbook_parts import SECRET, SSH, Hands, fleet, folders, plan
 
+from ops.runbook.making import page
 from ops.runbook.markdown import blocks, markdown
-from ops.runbook.page import Page, page
+from ops.runbook.page import Page
 from ops.runbook.paste import Paste, closing, forward, lone, opening
 
 ANSWERS = ("it's broken", "")

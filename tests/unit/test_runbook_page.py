@@ -21,8 +21,9 @@ from ops.procedures.registry import procedures
 from ops.records.durations import Durations, Usual
 from ops.runbook.evidence import Evidence
 from ops.runbook.helpers import HELPERS, function, literal
+from ops.runbook.making import page
 from ops.runbook.markdown import blocks, markdown
-from ops.runbook.page import Page, page
+from ops.runbook.page import Page
 from ops.runbook.paste import END
 
 ROOT = Path(__file__).resolve().parents[2]

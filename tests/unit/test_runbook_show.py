@@ -13,8 +13,8 @@ from ops.plan.facts import Answer, Facts, done_key
 from ops.plan.identity import identity
 from ops.plan.model import Check, address
 from ops.runbook import show
+from ops.runbook.making import page
 from ops.runbook.markdown import blocks, markdown
-from ops.runbook.page import page
 
 
 def bound(*, in_place: tuple[tuple[str, str], ...] = (), deep: str = "no") -> Bound:
