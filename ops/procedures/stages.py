@@ -5,7 +5,8 @@ from __future__ import annotations
 from ops.checks import steps as checks
 from ops.checks.settings import SmokeTest
 from ops.inventory.model import Inventory
-from ops.plan.model import OPS, Back, Change, Keep, Stage, Step
+from ops.plan.model import OPS, Back, Change, Keep, Repeat, Stage, Step
+from ops.plan.wire import function
 from ops.proxies import steps as proxies
 from ops.targets.compose import release
 from ops.targets.compose.release import Facets
@@ -99,7 +100,12 @@ def out_and_in(inventory: Inventory) -> tuple[Step, Step] | None:
         id="in",
         title="Take the host back into traffic",
         why="it serves again",
-        act=Change(run=b.into, done_when=b.probe, undo=Keep(why="a host in traffic is what we want"), within=30),
+        act=Change(
+            # no `done_when`: it holds before the host is taken out, and the step would fall as one in place
+            run=f"{b.into}\n{function('done_when', b.probe)}\nawait 30",
+            done_when=Repeat(why="a host that is in traffic stays there"),
+            undo=Keep(why="a host in traffic is what we want"),
+        ),
         reads=("HOST",),
         at=b.at,
     )

@@ -149,7 +149,7 @@ def test_a_restart_never_touches_what_is_not_released() -> None:
     asked = p.var("SERVICE").source
     assert "cache" not in getattr(asked, "pattern", "")
     repeats = [s for _, s in p.steps() if isinstance(s.act, Change) and isinstance(s.act.done_when, Repeat)]
-    assert {s.id for s in repeats} == {"secrets", "recreate"}
+    assert {s.id for s in repeats} == {"secrets", "recreate", "in"}
 
 
 def test_what_is_undone_was_changed_by_us() -> None:
