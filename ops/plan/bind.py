@@ -307,7 +307,7 @@ def _todo(plan: Plan, ask: Ask, facts: Facts) -> tuple[set[tuple[str, str]], set
         pending[stage.id] = {
             h
             for s in stage.steps
-            if isinstance(s.act, Change)
+            if isinstance(s.act, Change) and not follows(s)
             for h in stage.hosts
             if (address(stage, s), h) not in in_place and _applies(stage, s, h, facts, ask)
         }
@@ -321,26 +321,41 @@ def _todo(plan: Plan, ask: Ask, facts: Facts) -> tuple[set[tuple[str, str]], set
                 key = (address(stage, step), host)
                 if key[0] in preflight or not _applies(stage, step, host, facts, ask):
                     continue
-                if isinstance(step.act, Change):
+                if isinstance(step.act, Change) and not follows(step):
                     if key not in in_place:
                         todo.add(key)
                         changed = True
-                elif changed:  # a check falls with the changes it follows
+                elif changed:  # it falls with the changes it follows
                     todo.add(key)
     return todo, in_place
 
 
-def _needed(plan: Plan, stage: Stage, host: str, pending: Mapping[str, set[str]]) -> bool:
-    """Whether a host's turn in a stage has a reason. A Repeat alone is one only in a stage that serves no other."""
+def _needed(
+    plan: Plan, stage: Stage, host: str, pending: Mapping[str, set[str]], seen: frozenset[str] = frozenset()
+) -> bool:
+    """Whether a host's turn in a stage has a reason. A Repeat alone is one only in a stage that serves no other.
+
+    A stage serves others on the host itself, or, where the host takes no part in them, on any of theirs.
+    """
     if not stage.needed_by:
         return host in pending[stage.id]
-    served = [s for s in plan.stages if s.id in stage.needed_by]
-    return any(host in pending[s.id] if host in s.hosts else bool(pending[s.id]) for s in served)
+    seen = seen | {stage.id}
+    return any(
+        _needed(plan, served, h, pending, seen)
+        for served in plan.stages
+        if served.id in stage.needed_by and served.id not in seen
+        for h in ([host] if host in served.hosts else served.hosts)
+    )
 
 
 def repeats(step: Step) -> bool:
     """Whether the step is never in place."""
     return isinstance(step.act, Change) and isinstance(step.act.done_when, Repeat)
+
+
+def follows(step: Step) -> bool:
+    """Whether the step is a change that other changes of its stage bring about."""
+    return isinstance(step.act, Change) and isinstance(step.act.done_when, Repeat) and step.act.done_when.follows
 
 
 def secrets(plan: Plan) -> tuple[str, ...]:

@@ -149,9 +149,13 @@ Undo: TypeAlias = Back | Keep | Irreversible
 
 @dataclass(frozen=True, kw_only=True)
 class Repeat:
-    """Instead of a ``done_when``: never in place, safe to do again; ``why`` says what makes it so."""
+    """Instead of a ``done_when``: never in place, safe to do again; ``why`` says what makes it so.
+
+    ``follows``: done only after another change of its stage on the host; alone it is no reason for anything.
+    """
 
     why: str
+    follows: bool = False
     kind: ClassVar[str] = "repeat"
 
 

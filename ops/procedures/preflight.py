@@ -96,9 +96,13 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
     images = f"jq -r '.images[]' {record} | sort -u | xargs docker image inspect >/dev/null"
     floors = (
         'record() { jq -r ".$1 // \\"\\"" "$APP/releases/$2/release.json"; }\n'
-        'test "$(record floor "$RELEASE")" = "$(record floor "$CURRENT")" ||\n'
-        '  { test "$MIGRATE_DOWN" = yes && test "$(record barrier "$RELEASE")" = "$(record barrier "$CURRENT")"; } ||\n'
-        '  { echo "between $RELEASE and $CURRENT lies migration $(record floor "$CURRENT"); $RELEASE does not work on it"; false; }'
+        'if [ "$MIGRATE_DOWN" = yes ]; then\n'
+        '  test "$(record barrier "$RELEASE")" = "$(record barrier "$CURRENT")" ||\n'
+        '    { echo "migration $(record barrier "$CURRENT") of $CURRENT can not be taken back"; false; }\n'
+        "else\n"
+        '  test "$(record floor "$RELEASE")" = "$(record floor "$CURRENT")" ||\n'
+        '    { echo "$RELEASE does not work on migration $(record floor "$CURRENT") of $CURRENT"; false; }\n'
+        "fi"
     )
     return (
         Stage(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ops.plan.model import Back, Change, Check, Irreversible, Keep, Step
+from ops.plan.model import Back, Change, Check, Irreversible, Keep, Repeat, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,11 @@ def command(m: Moves, release: str, text: str, *environment: str) -> str:
 def migrate(m: Moves) -> Step:
     """Moves the schema up."""
     ledger = f'"{m.state}/schema"'
+    live = f'docker exec "{m.slug}-$CURRENT-{m.service}-1" sh -c {shlex.quote(m.head)} 2>/dev/null'
     down = command(m, "RELEASE", m.down, 'TO="$HEAD_BEFORE"')
     back = Back(
         # a down-migration would drop what the new release's processes may have written
-        unless=f'test "$COMPATIBLE" = true && test -e "{m.state}/started/$RELEASE"',
+        unless=f'test "$COMPATIBLE" = true && test -e "{m.state}/started/$RUN"',
         run=f'{down}\nsed -i -E "/^$HEAD( pending)?\\$/d" {ledger}',
         until=f'! grep -qsxE "$HEAD( pending)?" {ledger}',
     )
@@ -64,7 +65,10 @@ def migrate(m: Moves) -> Step:
                 # "pending" stands there before the first statement, so that an undo knows whether there was one
                 f'grep -qsxE "$HEAD( pending)?" {ledger} || echo "$HEAD pending" >>{ledger}\n'
                 f"{command(m, 'RELEASE', m.up)}\n"
-                f'sed -i "s/^$HEAD pending\\$/$HEAD/" {ledger}'
+                f'if [ "$HEAD" != "$HEAD_BEFORE" ] && [ "$({live})" = "$HEAD_BEFORE" ] && grep -qxF "$HEAD_BEFORE" {ledger}\n'
+                # nothing moved: the database was ahead of this release already
+                f'then sed -i -e "/^$HEAD pending\\$/d" -e "/^$HEAD_BEFORE\\$/i $HEAD" {ledger}\n'
+                f'else sed -i "s/^$HEAD pending\\$/$HEAD/" {ledger}; fi'
             ),
             done_when=in_place(m),
             undo=Irreversible(
@@ -88,11 +92,11 @@ def opened(m: Moves) -> Step:
         title="Let the release start",
         why="from here on its processes may write, so a compatible schema stays whatever happens",
         act=Change(
-            run=f'mkdir -p "{m.state}/started"; touch "{m.state}/started/$RELEASE"',
-            done_when=f'test -e "{m.state}/started/$RELEASE"',
+            run=f'mkdir -p "{m.state}/started"; rm -f "{m.state}"/started/*; touch "{m.state}/started/$RUN"',
+            done_when=Repeat(why="it says so once more", follows=True),
             undo=Keep(why="what the release wrote stays readable"),
         ),
-        reads=("APP", "RELEASE"),
+        reads=("APP", "RUN"),
     )
 
 

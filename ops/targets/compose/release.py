@@ -61,11 +61,15 @@ def healthy(slug: str, role: str, profiles: str = "", release: str = "RELEASE") 
 
 
 def logs(slug: str, release: str = "RELEASE") -> str:
-    """Evidence: the last lines of each of a release's containers that is not healthy."""
+    """Evidence: what each of a release's containers that is not healthy said last, and its last health check."""
+    told = (
+        '.[0] | "== \\(.Name[1:]) \\(.State.Status) \\(.State.Health.Status // ""), exit \\(.State.ExitCode)",'
+        ' (.State.Health.Log // [] | .[-1:][] | "health check: \\(.Output)")'
+    )
     return (
         f'for c in $(docker ps -aq --filter label=com.docker.compose.project="{slug}-${release}"); do\n'
-        "  docker inspect -f '{{.Name}} {{.State.Status}} exit {{.State.ExitCode}}"
-        '{{with .State.Health}} {{.Status}}{{range .Log}}{{println}}health: {{.Output}}{{end}}{{end}}\' "$c" | tail -n 4\n'
+        '  [ "$(docker inspect -f \'{{with .State.Health}}{{.Status}}{{end}}\' "$c")" != healthy ] || continue\n'
+        f"  docker inspect \"$c\" | jq -r '{told}'\n"
         '  docker logs --tail 20 "$c" 2>&1\n'
         "done"
     )
@@ -283,7 +287,7 @@ def link(f: Facets) -> Step:
     return Step(
         id="link",
         title="Move the tags current and previous",
-        why="prune and hands go by them; the rollback's default is `previous`",
+        why="hands and prune go by them: what is live, and what was live before",
         act=Change(
             run=_linked(f.slug, "RELEASE", "BEFORE"),
             done_when=_is_linked("RELEASE", "BEFORE"),
@@ -367,7 +371,10 @@ def _marked(state: str, verdict: str, other: str, release: str) -> tuple[str, st
     """(text, probe) of one mark."""
     this, that = f'"{state}/{verdict}/${release}"', f'"{state}/{other}/${release}"'
     run = f'mkdir -p "{state}/good" "{state}/bad"; rm -f {that}; touch {this}'
-    return run, f"test -e {this} && test ! -e {that}"
+    done = f"test -e {this} && test ! -e {that}"
+    if verdict == "good":  # the newest mark is the live release's, or a rollback would choose by an old order
+        done += f' && test "$(ls -1t "{state}/good" | sed -n 1p)" = "${release}"'
+    return run, done
 
 
 def _record(step_id: str, title: str, why: str, run: str, done: str) -> Step:
