@@ -8,13 +8,16 @@ from ops.plan.bind import Bound, Work
 from ops.plan.canonical import digest
 from ops.plan.model import OPS
 
+PERSONAL = frozenset({"RUN", "OWNER"})
+"""Values that tell who does it and when, not what: another person may execute a plan that was approved."""
+
 
 def identity(bound: Bound) -> str:
     """SHA-256, in hex, over the plan, its values, what is to be done and what is in place.
 
-    The run's id is left out, and so are warnings, whose texts change with every look.
+    Who does it and the run's id are left out, and so are warnings, whose texts change with every look.
     """
-    values = tuple((m, tuple(p for p in pairs if p[0] != "RUN")) for m, pairs in bound.values)
+    values = tuple((m, tuple(p for p in pairs if p[0] not in PERSONAL)) for m, pairs in bound.values)
     return digest(replace(bound, values=values, warnings=()))
 
 
@@ -31,7 +34,7 @@ def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
         )
     for machine in sorted({m for m, _ in one.values} | {m for m, _ in two.values}):
         was, now = one.environment(machine), two.environment(machine)
-        for name in sorted({*was, *now} - {"RUN"}):
+        for name in sorted({*was, *now} - PERSONAL):
             if was.get(name) != now.get(name):
                 found.append((machine, f"{name} was {was.get(name)!r}, now {now.get(name)!r}"))
     titles = {w.key: w for b in (one, two) for w in _works(b)}

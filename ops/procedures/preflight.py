@@ -96,7 +96,8 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
     images = f"jq -r '.images[]' {record} | sort -u | xargs docker image inspect >/dev/null"
     floors = (
         'record() { jq -r ".$1 // \\"\\"" "$APP/releases/$2/release.json"; }\n'
-        'if [ "$MIGRATE_DOWN" = yes ]; then\n'
+        f'if ! [ -s {record} ]; then echo "there is no release here to compare with"; false\n'
+        'elif [ "$MIGRATE_DOWN" = yes ]; then\n'
         '  test "$(record barrier "$RELEASE")" = "$(record barrier "$CURRENT")" ||\n'
         '    { echo "migration $(record barrier "$CURRENT") of $CURRENT can not be taken back"; false; }\n'
         "else\n"
@@ -112,7 +113,7 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
                 look(
                     "target",
                     "There is a good release to return to, and its images are here",
-                    f'test -n "$RELEASE" &&\n  {images}',
+                    f"""{{ test -s {record} || {{ echo "there is no release '$RELEASE' here"; false; }}; }} &&\n  {images}""",
                     "`inv releases` lists what is there; name one with --to. Missing images: pull them by the digests in"
                     " its release.json.",
                     ("APP", "RELEASE"),

@@ -21,7 +21,10 @@ auth() {  # REPOSITORY: what the registry wants to see, as a curl configuration 
 image() {  # SERVICE REPOSITORY: {service: {image, labels}}; of an index, the labels of its first image
   local digest manifest types='Accept: @TYPES@'
   digest=$(get -K <(auth "$2") -I -H "$types" "$base/$2/manifests/$VERSION" | tr -d '\r' |
-    sed -n 's/^docker-content-digest: //Ip')
+    sed -n 's/^docker-content-digest: //Ip' || true)
+  if [ -z "$digest" ]; then
+    echo "the registry @ADDRESS@ gives no $2:$VERSION: was it pushed, and may the login read it?" >&2; exit 1
+  fi
   manifest=$(get -K <(auth "$2") -H "$types" "$base/$2/manifests/$digest")
   if jq -e .manifests <<<"$manifest" >/dev/null; then
     manifest=$(get -K <(auth "$2") -H "$types" "$base/$2/manifests/$(jq -r '.manifests[0].digest' <<<"$manifest")")
