@@ -1,0 +1,187 @@
+"""The signature test: the page pasted into plain shells leaves the fleet as the tool does, and the tool recognises it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Lab, Ran, inv, wipe
+from fingerprint import fingerprint
+
+from ops.inventory.load import load
+from ops.plan.model import OPS
+from ops.procedures.registry import procedures
+from ops.runbook import fresh
+from ops.runbook.evidence import Evidence
+from ops.runbook.making import page
+from ops.runbook.markdown import blocks
+from ops.runbook.page import Page
+from ops.runbook.paste import END, Paste, closing, forward, lone, opening, walked
+
+
+class Terminal:
+    """A plain ``bash --norc``, at ops or behind the ssh command that stands on the page."""
+
+    def __init__(self, ssh: str) -> None:
+        command = ["bash", "-c", f"exec {ssh} 'exec bash --norc'"] if ssh else ["bash", "--norc"]
+        bare = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LANG") if name in os.environ}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env=bare,
+        )
+
+    def paste(self, text: str, answers: tuple[str, ...]) -> tuple[int, str]:
+        """Pastes a block, types answers; returns its exit status and what was said until the prompt is back."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(text + "".join(f"{a}\n" for a in answers) + "printf '\\n%s\\n' ---pasted:$?\n")
+        self._process.stdin.flush()
+        said: list[str] = []
+        for line in self._process.stdout:
+            if line.startswith("---pasted:"):
+                return int(line.partition(":")[2]), "".join(said)
+            said.append(line)
+        raise AssertionError(f"the terminal ended: {''.join(said)}")
+
+    def close(self) -> None:
+        """Leaves."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(30)
+
+
+class Reader:
+    """Somebody with the page of a procedure and nothing else."""
+
+    def __init__(self, procedure: str) -> None:
+        loaded = load("lab", root=ROOT)
+        known = procedures()[procedure]
+        self._ssh = fresh.ssh(loaded)
+        self.page: Page = page(known.build(loaded.inventory, loaded.compose), self._ssh)
+        self._blocks = blocks(fresh.texts(loaded, {procedure: known}, Evidence())[f"{procedure}.md"])
+        self._terminals: dict[str, Terminal] = {}
+
+    def follow(self, pastes: Iterable[Paste]) -> str:
+        """Pastes each block where the page says; every one must stand on the page, and steps must succeed."""
+        said = ""
+        for paste in pastes:
+            assert paste.text in self._blocks, f"{paste.anchor} is not on the page"
+            if paste.machine not in self._terminals:
+                self._terminals[paste.machine] = Terminal("" if paste.machine == OPS else self._ssh[paste.machine])
+            code, told = self._terminals[paste.machine].paste(paste.text, paste.answers)
+            assert code == 0, f"{paste.anchor} on {paste.machine}: exit {code}, {told}"
+            said += told
+        return said
+
+    def leave(self) -> None:
+        """Gives the lease back and removes the values, wherever the test ended, and closes every terminal."""
+        for machine, terminal in self._terminals.items():
+            if machine != OPS and self.page.give:
+                terminal.paste(self.page.give.block, ())
+            terminal.paste(END, ())
+            terminal.close()
+
+
+@pytest.fixture
+def reader() -> Iterator[Callable[[str], Reader]]:
+    readers: list[Reader] = []
+
+    def made(procedure: str) -> Reader:
+        readers.append(Reader(procedure))
+        return readers[-1]
+
+    yield made
+    for one in readers:
+        one.leave()
+
+
+def steps(reader: Reader) -> list[Paste]:
+    """All steps but those under an "only if": none of them applies to v1 and v2."""
+    only = {e.anchor for p in reader.page.parts for e in p.entries if p.only_if or e.only_if}
+    return [p for p in forward(reader.page) if p.anchor not in only]
+
+
+def answers(reader: Reader, **given: str) -> tuple[str, ...]:
+    """What is typed at the page's questions, in their order; nothing where nothing is given."""
+    asked = [line.split()[1] for line in reader.page.values.questions.splitlines() if line.startswith("asked ")]
+    return tuple(given.get(name, "") for name in asked)
+
+
+def walk(reader: Reader, *typed: str) -> None:
+    """From the first block to the last."""
+    said = reader.follow(opening(reader.page, typed))
+    assert "The values are ready" in said
+    reader.follow(steps(reader))
+    reader.follow(closing(reader.page))
+
+
+def test_deploy_and_rollback_by_hand_are_what_the_tool_does(
+    lab: Lab, deploy: Callable[..., Ran], reader: Callable[[str], Reader]
+) -> None:
+    wipe(lab)
+    deploy("v1")
+    deploy("v2")
+    deployed = fingerprint(lab)
+    back = inv("rollback", "--env", "lab", "--yes")
+    assert back.code == 0, back.said
+    returned = fingerprint(lab)
+
+    wipe(lab)  # the twin: the same fleet, new
+    deploy("v1")
+    by_hand = reader("deploy")
+    walk(by_hand, *answers(by_hand, VERSION="v2", REASON="by hand, it's late", ACCEPT_DOWNTIME="no"))
+    assert fingerprint(lab) == deployed
+    status = inv("status", "--env", "lab")
+    assert status.code == 0, status.said
+    again = inv("deploy", "--env", "lab", "--version", "v2", "--plan")
+    assert again.code == 10, again.said
+    for host in lab.status["hosts"]:
+        assert not lab.ssh(host, "ls /dev/shm | grep shop-lab || true"), "neither values nor secrets stay"
+
+    by_hand = reader("rollback")
+    walk(by_hand, *answers(by_hand, MIGRATE_DOWN="no"))
+    assert fingerprint(lab) == returned
+    status = inv("status", "--env", "lab")
+    assert status.code == 0, status.said
+
+
+def test_a_failing_block_leaves_a_fleet_that_the_undo_section_takes_back(
+    on_v1: Lab, reader: Callable[[str], Reader]
+) -> None:
+    """v3 is never healthy: the reader sees it, keeps the evidence and takes back what was done."""
+    lab, by_hand = on_v1, reader("deploy")
+    before = fingerprint(lab)
+    by_hand.follow(opening(by_hand.page, answers(by_hand, VERSION="v3")))
+    every = steps(by_hand)
+    stop = next(i for i, p in enumerate(every) if p.anchor == "roll.start")
+    by_hand.follow(every[:stop])
+    with pytest.raises(AssertionError, match=r"roll\.start on app1: exit 1"):
+        by_hand.follow(every[stop : stop + 1])
+    begun = {p.anchor for p in every[: stop + 1]}
+    for entry in by_hand.page.undo:
+        if entry.anchor.removeprefix("undo.") in begun:
+            by_hand.follow(lone(entry))
+    for part in by_hand.page.after_undo:
+        by_hand.follow(walked(part))
+    assert by_hand.page.give is not None
+    by_hand.follow(lone(by_hand.page.give))
+    by_hand.follow(closing(by_hand.page))
+    assert fingerprint(lab) == before
+    status = inv("status", "--env", "lab")
+    assert status.code == 0, status.said
+
+
+def test_the_committed_pages_are_those_of_the_plans() -> None:
+    checked = inv("runbook.check", "--env", "lab")
+    assert checked.code == 0, checked.said
+    assert (Path(ROOT) / "runbooks" / "lab" / "rollback.md").exists()
