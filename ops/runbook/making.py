@@ -38,7 +38,7 @@ def page(
         environment=plan.environment,
         head=head or Head(),
         machines=tuple((h, ssh[h]) for h in hosts(plan)),
-        waves=maker.widest().words,
+        where=maker.widest(),
         lease_hosts=tuple(sorted(plan.lease.hosts)) if plan.lease else (),
         changes=plan.changes,
         usual=facts.said(whole),

@@ -12,6 +12,9 @@ from ops.plan.model import Stage, Step
 from ops.runbook.values import Values
 from ops.runbook.words import listed
 
+MANY = 12
+"""Hosts up to which a sentence names them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
@@ -43,11 +46,14 @@ class Where:
 
     @property
     def words(self) -> str:
-        """``**app1**, then **app2**``; hosts of one wave may be done side by side."""
+        """``**app1**, then **app2**``; hosts of one wave may be done side by side. Of many, the first and the last."""
         if self.at:
-            others = self.turns if len(self.turns) > 1 or self.turn else ()
-            return f"**{self.at}**" + (f", once for each of {', '.join(others)}" if others else "")
-        return ", then ".join(listed(f"**{m}**" for m in wave) for wave in self.waves)
+            others = ", ".join(self.turns) if len(self.turns) <= MANY else f"the {len(self.turns)} hosts"
+            return f"**{self.at}**" + (f", once for each of {others}" if len(self.turns) > 1 or self.turn else "")
+        if len(self.turns) <= MANY:
+            return ", then ".join(listed(f"**{m}**" for m in wave) for wave in self.waves)
+        groups = f", in {len(self.waves)} groups" if len(self.waves) > 1 else ""
+        return f"**{self.turns[0]}** to **{self.turns[-1]}** ({len(self.turns)} hosts{groups}: see [the order](#hosts))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +126,7 @@ class Page:
     head: Head
     machines: tuple[tuple[str, str], ...]
     """(host, ssh command)."""
-    waves: str
+    where: Where
     """The hosts of the changes, in order, for the head."""
     lease_hosts: tuple[str, ...]
     changes: bool

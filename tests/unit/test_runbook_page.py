@@ -213,6 +213,16 @@ def test_usual_times_come_from_evidence_and_missing_ones_say_so() -> None:
     assert "Usually: not recorded yet" in sections["roll.write"]
 
 
+def test_a_large_fleet_is_named_once() -> None:
+    hosts = tuple(f"web{i:02d}" for i in range(30))
+    p = plan()
+    stages = tuple(replace(s, waves=(hosts[:10], hosts[10:])) if s.id == "roll" else s for s in p.stages)
+    text = shown(replace(p, stages=stages))
+    assert "On **web00** to **web29** (30 hosts, in 2 groups: see [the order](#hosts)), as deploy:" in text
+    assert "once for each of the 30 hosts" in text
+    assert f"\n1. {', '.join(hosts[:10])}\n2. {', '.join(hosts[10:])}\n" in text
+
+
 def test_a_secret_never_stands_on_a_page_only_how_to_fetch_it() -> None:
     text = shown(plan())
     assert "TOKEN() { cat token; }" in text
