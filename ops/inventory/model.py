@@ -172,8 +172,9 @@ class Balancer(Settings):
     """Puts the host back into traffic; may be repeated."""
     probe: Shell
     """Exits 0 when the host takes traffic."""
-    drained: str = "true"
-    """Exits 0 when no request of the host is under way."""
+    drained: str = ""
+    """Exits 0 when the host takes no traffic because it was taken out, and no request of it is under way; empty: when
+    ``probe`` does not hold."""
 
 
 class Hook(Settings):

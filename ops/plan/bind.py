@@ -129,7 +129,11 @@ class Bound:
 
 
 def narrowed(plan: Plan, hosts: tuple[str, ...]) -> Plan:
-    """The plan for some hosts only. The lease, ``fleet`` stages and ops keep theirs."""
+    """The plan for some hosts only. The lease, ``fleet`` stages and ops keep theirs.
+
+    What runs at ops on behalf of a stage that lost hosts is left out: a test through the balancer would be answered by
+    hosts that take no part.
+    """
     if not hosts:
         return plan
     known = {*plan.hosts, *(h for stage in (*plan.stages, *plan.on_failure) for h in stage.hosts)}
@@ -152,7 +156,9 @@ def narrowed(plan: Plan, hosts: tuple[str, ...]) -> Plan:
         waves = tuple(w for w in (tuple(h for h in wave if h in wanted) for wave in stage.waves) if w)
         return replace(stage, waves=waves) if waves else None
 
-    kept = tuple(s for s in (cut(s) for s in plan.stages) if s)
+    less = {s.id for s in plan.stages if (found := cut(s)) is None or found.hosts != s.hosts}
+    whole = (s for s in plan.stages if s.hosts != (OPS,) or not less & set(s.needed_by))
+    kept = tuple(s for s in (cut(s) for s in whole) if s)
     ids = {s.id for s in (*kept, *plan.on_failure)}
     kept = tuple(replace(s, needed_by=tuple(n for n in s.needed_by if n in ids)) for s in kept)
     after = tuple(s for s in (cut(s) for s in plan.on_failure) if s)

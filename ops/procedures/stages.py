@@ -88,7 +88,7 @@ def out_and_in(inventory: Inventory) -> tuple[Step, Step] | None:
         why="the balancer sends its requests to the others meanwhile",
         act=Change(
             run=b.out,
-            done_when=f"{{ ! {{ {b.probe}; }}; }} && {{ {b.drained}; }}",
+            done_when=b.drained or f"! {{ {b.probe}; }}",
             undo=Back(run=b.into, until=b.probe, within=30),
             within=inventory.deploy.drain.max + 10,
         ),
