@@ -1,14 +1,13 @@
-"""The signature test: the page pasted into plain shells leaves the fleet as the tool does, and the tool recognises it."""
+"""Following a page whose step fails: the reader sees it, and the undo section brings the fleet back."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, Lab, Ran, inv, wipe
+from conftest import ROOT, Lab, inv
 from fingerprint import fingerprint
 
 from ops.inventory.load import load
@@ -106,53 +105,15 @@ def reader() -> Iterator[Callable[[str], Reader]]:
 
 
 def steps(reader: Reader) -> list[Paste]:
-    """All steps but those under an "only if": none of them applies to v1 and v2."""
-    only = {e.anchor for p in reader.page.parts for e in p.entries if p.only_if or e.only_if}
-    return [p for p in forward(reader.page) if p.anchor not in only]
+    """All steps but those under an "only if", none of which applies, and those that only warn: v3 may be known as bad."""
+    out = {e.anchor for p in reader.page.parts for e in p.entries if p.only_if or e.only_if or e.advice}
+    return [p for p in forward(reader.page) if p.anchor not in out]
 
 
 def answers(reader: Reader, **given: str) -> tuple[str, ...]:
     """What is typed at the page's questions, in their order; nothing where nothing is given."""
     asked = [line.split()[1] for line in reader.page.values.questions.splitlines() if line.startswith("asked ")]
     return tuple(given.get(name, "") for name in asked)
-
-
-def walk(reader: Reader, *typed: str) -> None:
-    """From the first block to the last."""
-    said = reader.follow(opening(reader.page, typed))
-    assert "The values are ready" in said
-    reader.follow(steps(reader))
-    reader.follow(closing(reader.page))
-
-
-def test_deploy_and_rollback_by_hand_are_what_the_tool_does(
-    lab: Lab, deploy: Callable[..., Ran], reader: Callable[[str], Reader]
-) -> None:
-    wipe(lab)
-    deploy("v1")
-    deploy("v2")
-    deployed = fingerprint(lab)
-    back = inv("rollback", "--env", "lab", "--yes")
-    assert back.code == 0, back.said
-    returned = fingerprint(lab)
-
-    wipe(lab)  # the twin: the same fleet, new
-    deploy("v1")
-    by_hand = reader("deploy")
-    walk(by_hand, *answers(by_hand, VERSION="v2", REASON="by hand, it's late", ACCEPT_DOWNTIME="no"))
-    assert fingerprint(lab) == deployed
-    status = inv("status", "--env", "lab")
-    assert status.code == 0, status.said
-    again = inv("deploy", "--env", "lab", "--version", "v2", "--plan")
-    assert again.code == 10, again.said
-    for host in lab.status["hosts"]:
-        assert not lab.ssh(host, "ls /dev/shm | grep shop-lab || true"), "neither values nor secrets stay"
-
-    by_hand = reader("rollback")
-    walk(by_hand, *answers(by_hand, MIGRATE_DOWN="no"))
-    assert fingerprint(lab) == returned
-    status = inv("status", "--env", "lab")
-    assert status.code == 0, status.said
 
 
 def test_a_failing_block_leaves_a_fleet_that_the_undo_section_takes_back(
@@ -176,12 +137,8 @@ def test_a_failing_block_leaves_a_fleet_that_the_undo_section_takes_back(
     assert by_hand.page.give is not None
     by_hand.follow(lone(by_hand.page.give))
     by_hand.follow(closing(by_hand.page))
-    assert fingerprint(lab) == before
+    after = fingerprint(lab)
+    # the schema stays: it is compatible, and a process of v3 may have written to it
+    assert {h: after[h] for h in lab.app_hosts} == {h: before[h] for h in lab.app_hosts}
     status = inv("status", "--env", "lab")
     assert status.code == 0, status.said
-
-
-def test_the_committed_pages_are_those_of_the_plans() -> None:
-    checked = inv("runbook.check", "--env", "lab")
-    assert checked.code == 0, checked.said
-    assert (Path(ROOT) / "runbooks" / "lab" / "rollback.md").exists()
