@@ -72,6 +72,19 @@ def test_the_lease_names_the_hand_that_holds_it_and_keeps_others_out(hands: Hand
     assert "locked: app is held by" in hands.said["lease.take", "app1"]
 
 
+def test_a_lease_that_runs_out_is_given_back_and_taken_again(hands: Hands, shown: Page) -> None:
+    take = next(p for p in forward(shown) if (p.anchor, p.host) == ("lease.take", "app1"))
+    give = next(p for p in forward(shown) if (p.anchor, p.host) == ("lease.give", "app1"))
+    hands.follow([*opening(shown, ANSWERS), take])
+    until = read(hands, "app1", ".opsbook/lease/app").splitlines()[4]
+    lease = hands.root / "app1" / "srv" / ".opsbook" / "lease" / "app"
+    lease.write_text(lease.read_text().replace(until, "until=1"))
+    hands.follow([give, take])
+    again = read(hands, "app1", ".opsbook/lease/app").splitlines()
+    assert again[0].startswith("run=hand-")
+    assert int(again[4].removeprefix("until=")) >= int(until.removeprefix("until="))
+
+
 def test_values_are_pinned_while_the_lease_is_held_whoever_goes_on(hands: Hands, shown: Page) -> None:
     """After the first switch the same texts would name another release: the page begun anew must not ask them."""
     every = ordinary(shown)
