@@ -239,7 +239,9 @@ def test_the_summary_points_at_the_page_when_a_human_is_needed() -> None:
 
 
 def test_equal_findings_of_several_hosts_are_told_once() -> None:
-    same = [Finding(host=h, address="pre.disk", message="There is room", output="1 MB", remedy="tidy") for h in ("a", "b")]
+    same = [
+        Finding(host=h, address="pre.disk", message="There is room", output="1 MB", remedy="tidy") for h in ("a", "b")
+    ]
     told = findings([*same, Finding(host="a", address="", message="other")])
     assert told == "  a and b: does not hold: There is room [pre.disk]\n      1 MB\n    -> tidy\n  a: other"
 
