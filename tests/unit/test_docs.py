@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ def broken(page: Path) -> Iterator[str]:
 
 def flags(collection: Collection) -> dict[str, set[str]]:
     """Every task by the name a user types, with its flags."""
-    return {
-        called: {n.replace("_", "-") for argument in collection[called].get_arguments() for n in argument.names}
-        for called in collection.task_names
-    }
+    found = {}
+    for called in collection.task_names:
+        task = copy(collection[called])
+        task.help = dict(task.help)  # asking for the arguments empties it
+        found[called] = {n.replace("_", "-") for argument in task.get_arguments() for n in argument.names}
+    return found
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
