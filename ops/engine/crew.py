@@ -24,7 +24,10 @@ RENEW_EVERY = 60.0
 
 @dataclass
 class _Member:
-    """One machine's place in the crew. ``lost``: why it counts as gone; it is then tried once per step."""
+    """One machine's place in the crew. ``lost``: why it counts as gone; it is then tried once per step.
+
+    ``tokens``: under which taking of each lease it worked; a reconnection is fenced by the same.
+    """
 
     name: str
     busy: threading.Lock = field(default_factory=threading.Lock)
@@ -32,6 +35,7 @@ class _Member:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     lost: TransportError | None = None
+    tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 class Crew:
@@ -181,7 +185,12 @@ class Crew:
         machine = self._links.fleet.machine(member.name)
         try:
             session = HostSession.open(
-                self._links.counted(member.name), machine.state, self._run, PREAMBLE.encode(), options=machine.options
+                self._links.counted(member.name),
+                machine.state,
+                self._run,
+                PREAMBLE.encode(),
+                options=machine.options,
+                tokens=member.tokens,
             )
         except ProtocolError as error:
             raise Unreachable(
@@ -199,6 +208,8 @@ class Crew:
 
     def _lose(self, member: _Member) -> None:
         session, member.session = member.session, None
+        if session is not None:
+            member.tokens = dict(session.tokens)
         if session is not None:
             session.close()
         self._links.drop(member.name)

@@ -15,6 +15,7 @@ from ops.observe.texts import findings
 from ops.plan.bind import Finding, Refused
 from ops.plan.canonical import Unreadable
 from ops.plan.model import OPS, InvalidPlan
+from ops.runbook.evidence import BadEvidence
 from ops.runbook.markdown import TemplateFailed
 from ops.targets.compose.derive import Underivable
 
@@ -76,7 +77,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
                 for p in error.problems
             )
             return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"put that right, then: {again}")
-        case HookError() | InvalidPlan() | TemplateFailed() | Unreadable() | SecretTooShort():
+        case HookError() | InvalidPlan() | TemplateFailed() | BadEvidence() | Unreadable() | SecretTooShort():
             found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
             return Refusal(code=REFUSED, headline=refused, findings=(found,))
         case _:
@@ -84,6 +85,7 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
 
 
 REMEDIES: Mapping[str, str] = {
+    "BadEvidence": "Everything else works without --format md.",
     "HookError": "Correct the hook in the inventory; `inv inventory.check` names its line.",
     "InvalidPlan": "The procedure that made this plan (or a hook of the inventory) is wrong: correct it there.",
     "TemplateFailed": "Correct it in your templates/ folder; everything else works without --format md.",
