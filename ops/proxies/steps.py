@@ -145,7 +145,11 @@ def switch(proxy: Proxy, slug: str, drain: int) -> Step | None:
         act=Change(
             run=to("RELEASE"),
             done_when=is_live("$RELEASE"),
-            undo=Back(run=to("CURRENT"), until=is_live("${CURRENT:-none}"), within=drain + 20),
+            undo=Back(
+                run=to("CURRENT"),
+                until=is_live("${CURRENT:-none}") + ' && test ! -e "$APP/proxy/live.cfg.new"',
+                within=drain + 20,
+            ),
             within=drain + 20,
         ),
         reads=("APP", "RELEASE", "CURRENT"),
