@@ -134,9 +134,13 @@ def switch(proxy: Proxy, slug: str, drain: int) -> Step | None:
             f"docker kill -s USR2 {name} >/dev/null"
         )
 
-    def is_live(value: str) -> str:
-        # two processes: the master and one worker; a third is an old worker that still drains
-        return f'test "$({asked()})" = "{value}" && test "$(docker top {name} -eo pid,comm | grep -c haproxy)" = 2'
+    def is_live(var: str, name_of: str) -> str:
+        # the file, for the next start; what the proxy loaded; and two processes: the master and one worker, a third is
+        # an old worker that still drains
+        return (
+            f'grep -qxF "# live: ${var}" "$APP/proxy/live.cfg" && test ! -e "$APP/proxy/live.cfg.new" &&\n'
+            f'  test "$({asked()})" = "{name_of}" && test "$(docker top {name} -eo pid,comm | grep -c haproxy)" = 2'
+        )
 
     return Step(
         id="switch",
@@ -144,12 +148,8 @@ def switch(proxy: Proxy, slug: str, drain: int) -> Step | None:
         why=f"new requests go to the release; old connections finish, at most {drain} s",
         act=Change(
             run=to("RELEASE"),
-            done_when=is_live("$RELEASE"),
-            undo=Back(
-                run=to("CURRENT"),
-                until=is_live("${CURRENT:-none}") + ' && test ! -e "$APP/proxy/live.cfg.new"',
-                within=drain + 20,
-            ),
+            done_when=is_live("RELEASE", "$RELEASE"),
+            undo=Back(run=to("CURRENT"), until=is_live("CURRENT", "${CURRENT:-none}"), within=drain + 20),
             within=drain + 20,
         ),
         reads=("APP", "RELEASE", "CURRENT"),

@@ -37,3 +37,17 @@ def fingerprint(lab: Lab) -> dict[str, Any]:
     columns = "select table_name || '.' || column_name || ' ' || data_type from information_schema.columns"
     found["schema"] = lab.sql(f"{columns} where table_schema = 'public' order by 1").splitlines()
     return found
+
+
+def differences(one: dict[str, Any], two: dict[str, Any], path: str = "") -> list[str]:
+    """What differs between two fingerprints, for people; empty: nothing."""
+    found: list[str] = []
+    for key in sorted({*one, *two}):
+        a, b = one.get(key), two.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{path}{key}.")
+        elif isinstance(a, list) and isinstance(b, list):
+            found += [f"{path}{key}: - {x}" for x in a if x not in b] + [f"{path}{key}: + {x}" for x in b if x not in a]
+        elif a != b:
+            found.append(f"{path}{key}: {a!r} -> {b!r}")
+    return found
