@@ -118,12 +118,14 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
-    """The lab, up and whole."""
+    """The lab, up and whole, and nothing deployed: what an earlier run or another checkout left has other secrets."""
     up = inv("lab.up", timeout=900)
     assert up.code == 0, up.said
     status = inv("lab.status", "--json")
     assert status.code == 0, status.said
-    return Lab(status.json())
+    found = Lab(status.json())
+    wipe(found)
+    return found
 
 
 def wipe(lab: Lab) -> None:

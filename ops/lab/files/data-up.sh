@@ -26,5 +26,7 @@ done
 export DOCKER_CONFIG=/run/lab-docker
 printf %s "${REGISTRY_PASSWORD:?}" | docker login -u deploy --password-stdin "${REGISTRY:?}" >/dev/null 2>&1
 start() { docker compose up -d --wait --wait-timeout 90 --quiet-pull --remove-orphans "$@" 2>&1; }
-start || start --force-recreate
+# New passwords (another checkout made this lab): the servers read their files at the start only, and PostgreSQL keeps its own.
+if [ -n "$changed" ]; then start --force-recreate; else start || start --force-recreate; fi
+printf "alter role shop password '%s'\n" "$POSTGRES_PASSWORD" | docker exec -i postgres psql -qX -U shop -d shop
 rm -rf /run/lab-docker
