@@ -354,11 +354,6 @@ def _needed(
     )
 
 
-def repeats(step: Step) -> bool:
-    """Whether the step is never in place."""
-    return isinstance(step.act, Change) and isinstance(step.act.done_when, Repeat)
-
-
 def follows(step: Step) -> bool:
     """Whether the step is a change that other changes of its stage bring about."""
     return isinstance(step.act, Change) and isinstance(step.act.done_when, Repeat) and step.act.done_when.follows

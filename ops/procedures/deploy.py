@@ -10,7 +10,7 @@ from ops.inventory.model import Inventory
 from ops.plan.model import Computed, Holds, Lease, Plan, Stage, Var
 from ops.procedures import preflight, stages, values
 from ops.procedures.facets import facets, moves, waves
-from ops.targets.compose import migrations, release
+from ops.targets.compose import migrations, release, verdicts
 
 
 def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
@@ -21,13 +21,13 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     record = Stage(
         id="record",
         title="Record the release",
-        steps=(release.mark(f, "good"),),
+        steps=(verdicts.mark(f, "good"),),
         waves=(hosts,),
     )
     tidy = Stage(
         id="tidy",
         title="Tidy up",
-        steps=(release.prune(f, policy.keep, repositories),),
+        steps=(verdicts.prune(f, policy.keep, repositories),),
         waves=(hosts,),
         needed_by=("roll",),
         advisory=True,
@@ -38,7 +38,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         steps=stages.roll_steps(inventory, f),
         waves=waves(hosts, policy.canary, policy.batch),
     )
-    failed = Stage(id="failed", title="Mark the release bad", steps=(release.mark(f, "bad"),), waves=(hosts,))
+    failed = Stage(id="failed", title="Mark the release bad", steps=(verdicts.mark(f, "bad"),), waves=(hosts,))
     plan = Plan(
         procedure="deploy",
         title="Deploy a version",

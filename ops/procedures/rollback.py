@@ -10,7 +10,7 @@ from ops.inventory.model import Inventory
 from ops.plan.model import Asked, Computed, Holds, Lease, Plan, Stage, Var
 from ops.procedures import preflight, stages, values
 from ops.procedures.facets import facets, moves, waves
-from ops.targets.compose import migrations, release
+from ops.targets.compose import migrations, release, verdicts
 
 TARGET = (
     'if [ -n "$TO" ]; then echo "$TO"; else\n'
@@ -43,7 +43,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     record = Stage(
         id="record",
         title="Record what was fled from",
-        steps=(release.mark_fled(f),),
+        steps=(verdicts.mark_fled(f),),
         waves=(hosts,),
         needed_by=("roll",),
     )
