@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ops.engine.course import Course
 from ops.engine.events import Evidence, Undoing
-from ops.engine.ledger import Ending
+from ops.engine.ledger import NOTHING_RAN, Ending
 from ops.engine.outcome import (
     CHECK_FAILED,
     DONE,
     INTERRUPTED,
+    LOCKED,
     NEEDS_HUMAN,
     REFUSED,
     TAKEN_BACK,
@@ -27,7 +28,7 @@ from ops.plan.model import Holds, Manual, Option, Plan, Stage
 
 FORWARD = b"forward\n"
 UNDOING = b"undoing\n"
-LEFT = "interrupted; nothing is running any more, and the same command carries on from here"
+LEFT = "interrupted; nothing is running any more, and it can be resumed or aborted, from any machine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +40,34 @@ class Conclusion:
     failures: tuple[Failure, ...] = ()
     stuck: Mapping[str, str] = field(default_factory=dict)
     onward: bool = False
-    """Whether it is finished by running it again, not by taking it back."""
+    """Whether it is finished by going on with it, not by taking it back."""
+    untouched: bool = False
+    """Whether nothing was changed and nothing is to be gone on with."""
+    ended_as: int | None = None
+    """How the run ended, where that is not how this command did: an abort that succeeds took the run back (30)."""
+
+    @property
+    def recorded(self) -> int:
+        """The run's exit code in its records."""
+        return self.exit_code if self.ended_as is None else self.ended_as
 
 
 def next_command(plan: Plan, actor: Actor, conclusion: Conclusion, *, touched: bool) -> str:
     """What to type next; empty when there is nothing to do about it."""
-    again = actor.again or f"{actor.command} {plan.procedure} --env {plan.environment}"
-    look = f"{actor.command} status --env {plan.environment}"
+    env = f"--env {plan.environment}"
+    look = f"{actor.command} status {env}"
+    if conclusion.untouched:
+        return ""
     match conclusion.exit_code:
-        case 130 if touched:
-            return look if conclusion.stuck else again
-        case 40:
-            return again if conclusion.onward else look
-        case 1 | 30:
+        case 130 if touched and plan.lease:
+            return f"{actor.command} resume {env}   (or take it back: {actor.command} abort {env})"
+        case 130:
+            return actor.again or f"{actor.command} {plan.procedure} {env}"
+        case 40 if conclusion.onward:
+            return f"{actor.command} resume {env}"
+        case 40 if plan.lease:
+            return f"{actor.command} abort {env}   (when the cause is mended; {look} shows how things stand)"
+        case 1 | 21 | 30 | 40:
             return look
         case _:
             return ""
@@ -62,29 +78,77 @@ def conclude(turns: Turns, course: Course) -> Conclusion:
     plan = turns.bound.plan
     if not course.failures:
         if course.interrupted.is_set():
-            return Conclusion(exit_code=INTERRUPTED, summary=LEFT)
-        return Conclusion(exit_code=DONE, summary="done")
+            if not turns.ledger.begun():
+                summary = "interrupted before anything was changed"
+                return Conclusion(exit_code=INTERRUPTED, summary=summary, untouched=True)
+            return _by_choice(turns, course, (), "interrupted")
+        return _without(course) if course.dropped else Conclusion(exit_code=DONE, summary="done")
     failures = tuple(failed(w, e, evidence=_evidence(turns, w, e)) for w, e in course.failures)
     first = failures[0]
     why = f"{first.title} failed on {first.host}: {first.cause}"
     if not plan.changes:
         return Conclusion(exit_code=CHECK_FAILED, summary=why, failures=failures)
     if course.interrupted.is_set():
-        summary = f"{LEFT}; before that, {why}"
-        return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures)
+        return _by_choice(turns, course, failures, why)
     if not turns.ledger.begun():
         return Conclusion(exit_code=REFUSED, summary=f"{why}; nothing was changed", failures=failures)
+    found = _back(turns, course, failures, why)
+    if first.outcome == "fenced" and found.exit_code != TAKEN_BACK:
+        # Somebody else leads this run now: what could not be taken back is theirs.
+        summary = f"{first.cause} ({first.host}); nothing more was done from here"
+        return replace(found, exit_code=LOCKED, summary=summary)
+    return found
+
+
+def abort(turns: Turns, course: Course, *, undoing: bool) -> Conclusion:
+    """Takes back what another process has begun, or was taking back already (``undoing``). Refused (20) where the run
+    can only be carried forward."""
+    found = carry_back(turns, course) if undoing else _back(turns, course, (), "aborted")
+    if found.onward:
+        return replace(found, exit_code=REFUSED, ended_as=NEEDS_HUMAN)
+    if found.exit_code == TAKEN_BACK:
+        summary = "taken back: every host is where it was before the run"
+        return replace(found, exit_code=DONE, ended_as=TAKEN_BACK, summary=summary)
+    return found
+
+
+def carry_back(turns: Turns, course: Course) -> Conclusion:
+    """Goes on taking back what another process was taking back."""
+    return _take_back(turns, course, Undo(turns, course), (), "it was being taken back")
+
+
+def _back(turns: Turns, course: Course, failures: tuple[Failure, ...], why: str) -> Conclusion:
+    """Takes the run back, unless it has come too far for that."""
+    plan = turns.bound.plan
     stopped = {f.host: f"stopped at {f.address} ({f.title})" for f in failures}
     if plan.forward_after and turns.ledger.succeeded(plan.forward_after):
-        summary = f"{why}; past {plan.forward_after} this run only goes forward: mend the cause, then run it again"
+        summary = f"{why}; past {plan.forward_after} this run only goes forward: mend the cause, then resume it"
         return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True)
     course.turn_back()
     undo = Undo(turns, course)
     if passed := undo.passed():
         work, reason = passed
         summary = f"{why}; nothing is taken back, because {work.address} on {work.host} can't be: {reason}"
-        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped)
+        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True)
     return _take_back(turns, course, undo, failures, why)
+
+
+def _by_choice(turns: Turns, course: Course, failures: tuple[Failure, ...], why: str) -> Conclusion:
+    """What a person who interrupted it wants."""
+    if course.choice != "back":
+        summary = LEFT if not failures else f"{LEFT}; before that, {why}"
+        return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures)
+    course.resumed()
+    return _back(turns, course, failures, why)
+
+
+def _without(course: Course) -> Conclusion:
+    """All is done but on the hosts that were lost on the way, which the plan bears."""
+    stuck = {host: f"lost at {work.address}: {ending.cause}" for host, (work, ending) in course.dropped.items()}
+    summary = (
+        f"done, but not on {', '.join(sorted(stuck))}: resume it when the host is back, or resume it without the host"
+    )
+    return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, stuck=stuck, onward=True)
 
 
 def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure, ...], why: str) -> Conclusion:
@@ -97,7 +161,10 @@ def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure
     if course.interrupted.is_set():
         summary = f"{why}; interrupted while it was taken back: what was not undone yet still stands"
         return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures, stuck=undo.stuck)
-    if undo.barred is None:
+    if undo.fenced:
+        summary = f"{why}; somebody else has taken the run over meanwhile, nothing more was done from here"
+        return Conclusion(exit_code=LOCKED, summary=summary, failures=failures)
+    if undo.barred is None and _gone_wrong(turns):
         failures += tuple(_aftermath(turns, course))
     stuck = {m: f"can't be reached: {cause}" for m, cause in turns.crew.lost.items()} | undo.stuck
     by_hand = [w for w, e in turns.ledger.turns("forward") if isinstance(w.step.act, Manual) and e and e.good]
@@ -106,6 +173,11 @@ def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure
         summary = f"{why}; not back: {', '.join(sorted(stuck))}"
         return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stuck)
     return Conclusion(exit_code=TAKEN_BACK, summary=f"{why}; every host is back where it was", failures=failures)
+
+
+def _gone_wrong(turns: Turns) -> bool:
+    """Whether any step said no. A run that was only killed and taken back speaks against nothing."""
+    return any(e is not None and e.outcome in ("failed", "timeout") for _, e in turns.ledger.turns("forward"))
 
 
 def _aftermath(turns: Turns, course: Course) -> list[Failure]:
@@ -140,7 +212,7 @@ def _applies(turns: Turns, work: Work) -> bool:
 
 
 def _evidence(turns: Turns, work: Work, ending: Ending) -> str:
-    if ending.outcome == "refused" or work.place in turns.crew.lost:
+    if ending.outcome in NOTHING_RAN or work.place in turns.crew.lost:
         return ""
     text = turns.look(work)
     if text:

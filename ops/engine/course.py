@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from ops.engine.events import Interrupted, Observer, Warned
 from ops.engine.ledger import Ending
 from ops.engine.parallel import each, values
 from ops.plan.bind import Finding, Work
 
+Asked = Callable[[], Literal["leave", "back", "on"]]
+"""Asks whoever interrupted the run: leave it resumable, take it back, or go on."""
+
 
 class Course:
     """``stopping``: running steps end, nothing new begins. ``interrupted``: because of a Ctrl-C."""
 
-    def __init__(self, tell: Observer, warnings: Iterable[Finding] = ()) -> None:
+    def __init__(self, tell: Observer, warnings: Iterable[Finding] = (), asked: Asked | None = None) -> None:
         self.tell = tell
         self.stopping = threading.Event()
         self.interrupted = threading.Event()
+        self.choice: Literal["leave", "back"] = "leave"
+        """What whoever interrupted wants: leave it resumable, or take it back."""
+        self._asked: Asked = asked or (lambda: "leave")
         self.failures: list[tuple[Work, Ending]] = []
+        self.dropped: dict[str, tuple[Work, Ending]] = {}
+        """Hosts that were lost and that the run goes on without."""
         self.warnings: list[Finding] = list(warnings)
         self.waves = 0
         self._lock = threading.Lock()
@@ -40,6 +49,13 @@ class Course:
         if stop:
             self.stopping.set()
 
+    def drop(self, work: Work, ending: Ending) -> None:
+        """A host is gone, and the plan bears it: the others go on."""
+        with self._lock:
+            self.dropped[work.host] = (work, ending)
+        message = f"{ending.cause}; the run goes on without it"
+        self.warn(Finding(host=work.host, address=work.address, message=message))
+
     def warn(self, finding: Finding) -> None:
         """Something worth knowing that stops nothing."""
         with self._lock:
@@ -59,7 +75,16 @@ class Course:
         if not self.interrupted.is_set():
             self.stopping.clear()
 
-    def _interrupt(self) -> None:
+    def resumed(self) -> None:
+        """The interruption is dealt with: what follows may be interrupted anew."""
+        self.interrupted.clear()
+
+    def _interrupt(self) -> bool:
+        wanted = self._asked()
+        if wanted == "on":
+            return False
+        self.choice = wanted
         self.interrupted.set()
         self.stopping.set()
         self.tell(Interrupted())
+        return True

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ops.engine.events import Observer, Reconnecting
 from ops.engine.fleet import Links
@@ -42,6 +43,7 @@ class Crew:
     """Opens sessions, hands them the run's files and secrets, and runs orders on them.
 
     ``secrets``: by machine, what is delivered there. ``files`` are put on every machine, also after a reconnection.
+    ``preamble``: the helpers that the run's blocks were written for.
     """
 
     def __init__(
@@ -51,8 +53,11 @@ class Crew:
         secrets: Mapping[str, Mapping[str, bytes]],
         files: Mapping[str, bytes],
         tell: Observer,
+        *,
+        preamble: bytes = PREAMBLE.encode(),
     ) -> None:
         self._links = links
+        self._preamble = preamble
         self._run = run
         self._secrets = secrets
         self._files = dict(files)
@@ -89,8 +94,17 @@ class Crew:
                 raise result
         return failed
 
-    def run(self, machine: str, order: StepOrder, on_output: Callable[[bytes], None]) -> StepResult:
+    def run(
+        self,
+        machine: str,
+        order: StepOrder,
+        on_output: Callable[[bytes], None],
+        *,
+        ask: Literal["", "wait", "end"] = "",
+    ) -> StepResult:
         """Has the order run once. After a loss it is attached to again, at the byte where the output ended.
+
+        ``ask``: nothing is started; what still runs is waited for (wait) or ended (end).
 
         Raises a TransportError when the machine stays away: then nobody knows whether the order ran.
         """
@@ -108,6 +122,8 @@ class Crew:
                 try:
                     session = self._session(member)
                     full = replace(order, env={**order.env, **member.paths})
+                    if ask:
+                        return session.ask(full, on_output=take, offset=received, cancel=ask == "end")
                     return session.step(full, on_output=take, offset=received)
                 except TransportError as error:
                     tries += 1
@@ -143,6 +159,26 @@ class Crew:
             elif isinstance(result, Exception):
                 raise result
         return failed
+
+    def state(self, machine: str) -> str:
+        """The machine's state directory."""
+        return self._links.fleet.machine(machine).state
+
+    def leave_word(self, name: str, data: bytes) -> None:
+        """Stores a last file of the run where there is a session, before whatever is ordered next. Best effort."""
+        with self._lock:
+            sessions = [m.session for m in self._members.values() if m.session]
+        for session in sessions:
+            with contextlib.suppress(TransportError):
+                session.put(name, data)
+
+    def prune(self, keep: int) -> None:
+        """Removes finished runs beyond the newest ``keep`` from every machine with a session. Best effort."""
+        with self._lock:
+            sessions = [m.session for m in self._members.values() if m.session]
+        for session in sessions:
+            with contextlib.suppress(TransportError):
+                session.prune(keep)
 
     def verdict(self, machine: str, order: StepOrder, text: bytes, tail: bytes) -> None:
         """Stores on the machine what became of an order. Best effort: the journal has it too."""
@@ -188,7 +224,7 @@ class Crew:
                 self._links.counted(member.name),
                 machine.state,
                 self._run,
-                PREAMBLE.encode(),
+                self._preamble,
                 options=machine.options,
                 tokens=member.tokens,
             )
@@ -203,6 +239,8 @@ class Crew:
         except BaseException:
             session.close()
             raise
+        if member.tokens:  # the lease was shortened when the last connection ended
+            session.renew()
         member.session, member.lost = session, None
         return session
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets as entropy
+from collections.abc import Iterable, Mapping
 
 from ops.engine.crew import Crew
 from ops.engine.events import LeaseGiven, LeaseTaken, Observer, Warned
@@ -21,7 +22,7 @@ HELD = 21
 
 
 class Holder:
-    """This run as one that holds, or wants, the lease. ``attempt``: counted up by whoever resumes the run."""
+    """This run as one that holds, or wants, the lease."""
 
     def __init__(self, bound: Bound, lease: Lease, crew: Crew, redactor: Redactor, tell: Observer) -> None:
         self._bound = bound
@@ -33,7 +34,7 @@ class Holder:
         """Where taking was at least tried."""
         self._whole = False
 
-    def take(self, attempt: int = 1) -> None:
+    def take(self) -> None:
         """Takes it on every host, the first in sorted order alone: it arbitrates between twins.
 
         Raises Locked (somebody else holds it) or Refused (it cannot be taken); what was taken is given back then.
@@ -41,23 +42,61 @@ class Holder:
         first, *others = sorted(self._lease.hosts)
         step = text.take(self._bound.plan.state, self._lease.resources)
         try:
-            self._check(self._run((first,), step, attempt))
-            self._check(self._run(others, step, attempt))
+            self._check(self._run((first,), step))
+            self._check(self._run(others, step))
         except BaseException:
-            self.give(attempt)
+            self.give()
             raise
         self._whole = True
         self._tell(LeaseTaken(resources=self._lease.resources, hosts=(first, *others)))
 
-    def give(self, attempt: int = 1) -> tuple[str, ...]:
-        """Gives it back wherever it was taken. Returns the hosts where that failed: there it ends by itself."""
+    def retake(self, seen: Mapping[str, str], nonce: str, owner: str, purpose: str) -> None:
+        """Takes it again for a run that another process began. ``seen``: by host, the leases that are taken over though
+        they are alive, as ``resource=token`` words; ``nonce`` tells this take-over from others of the same run.
+
+        Raises Locked (somebody else holds it) or Refused (it cannot be taken); what was taken is given back then.
+        """
+        first, *others = sorted(self._lease.hosts)
+        script = wire.block(
+            ("RUN", "OWNER", "PURPOSE", "SEEN"), [text.retake(self._bound.plan.state, self._lease.resources)]
+        )
+        try:
+            for hosts in ((first,), tuple(others)):
+                orders = {
+                    host: StepOrder(
+                        address=f"lease.retake-{nonce}",
+                        kind="lease",
+                        env={
+                            **self._bound.environment(host),
+                            "OWNER": owner,
+                            "PURPOSE": purpose,
+                            "SEEN": seen.get(host, ""),
+                        },
+                        script=script.encode(),
+                        timeout=60,
+                    )
+                    for host in hosts
+                }
+                results = self._each(orders)
+                # Only what is really ours may be given back: whoever holds it may work under the same run id.
+                self._taken += [h for h, r in results.items() if isinstance(r, tuple) and r[0].code == 0]
+                self._check(results)
+        except BaseException:
+            self.give()
+            raise
+        self._whole = True
+        self._tell(LeaseTaken(resources=self._lease.resources, hosts=(first, *others)))
+
+    def give(self) -> tuple[str, ...]:
+        """Gives it back wherever it was taken and nobody else has taken it over. Returns the hosts where that failed:
+        there it ends by itself."""
         hosts, self._taken = self._taken, []
         if not hosts:
             return ()
         step = text.give(self._bound.plan.state, self._lease.resources)
         failed: list[str] = []
-        for host, result in self._run(hosts, step, attempt).items():
-            if isinstance(result, tuple) and result[0].outcome == "exited" and result[0].code == 0:
+        for host, result in self._run(hosts, step).items():
+            if isinstance(result, tuple) and (result[0].code == 0 or result[0].outcome == "nolease"):
                 continue
             failed.append(host)
             why = str(result) if isinstance(result, Exception) else result[1]
@@ -68,25 +107,32 @@ class Holder:
             self._tell(LeaseGiven(resources=self._lease.resources, hosts=given))
         return tuple(failed)
 
-    def _run(self, hosts: Iterable[str], step: Step, attempt: int) -> dict[str, tuple[StepResult, str] | Exception]:
-        def one(host: str) -> tuple[StepResult, str]:
-            order = StepOrder(
+    def _run(self, hosts: Iterable[str], step: Step) -> dict[str, tuple[StepResult, str] | Exception]:
+        orders = {}
+        for host in hosts:
+            if step.id == "take":
+                self._taken.append(host)
+            orders[host] = StepOrder(
                 address=f"lease.{step.id}",
-                attempt=attempt,
-                kind="lease",
+                # Given back only by whoever holds it: the runner refuses the order when it was taken over.
+                direction="forward" if step.id == "take" else f"give-{entropy.token_hex(4)}",
+                kind="lease" if step.id == "take" else "change",
+                leases=() if step.id == "take" else self._lease.resources,
                 env=self._bound.environment(host),
                 script=wire.forward(step).encode(),
                 timeout=step.timeout,
             )
-            if step.id == "take":
-                self._taken.append(host)
+        return self._each(orders)
+
+    def _each(self, orders: Mapping[str, StepOrder]) -> dict[str, tuple[StepResult, str] | Exception]:
+        def one(host: str) -> tuple[StepResult, str]:
             said: list[bytes] = []
-            result = self._crew.run(host, order, said.append)
+            result = self._crew.run(host, orders[host], said.append)
             words = self._redactor.text(b"".join(said))
-            self._crew.verdict(host, order, b"{}\n", words)
+            self._crew.verdict(host, orders[host], b"{}\n", words)
             return result, words.decode("utf-8", "replace")
 
-        return each(hosts, one)
+        return each(orders, one)
 
     def _check(self, results: dict[str, tuple[StepResult, str] | Exception]) -> None:
         problems: list[Finding] = []

@@ -13,8 +13,10 @@ from ops.plan.model import Change
 from ops.records.journal import Journal
 from ops.records.runs import Folder, now
 
-Result = Literal["done", "failed", "timeout", "cancelled", "unknown", "refused"]
-"""``failed``: it said no; ``unknown``: it began, nobody knows how it ended; ``refused``: nothing ran."""
+Result = Literal["done", "failed", "timeout", "cancelled", "unknown", "refused", "fenced"]
+"""``failed``: it said no; ``unknown``: it began, nobody knows how it ended; ``refused``: nothing ran; ``fenced``:
+nothing ran, because somebody else holds the lease now."""
+NOTHING_RAN = ("refused", "fenced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,19 @@ class Ledger:
         with self._lock:
             self._attempts[host, address, direction] += 1
             return self._attempts[host, address, direction]
+
+    def counted(self, host: str, address: str, direction: str, number: int) -> None:
+        """An attempt that was made before this process came: the next one gets a higher number."""
+        with self._lock:
+            known = self._attempts[host, address, direction]
+            self._attempts[host, address, direction] = max(known, number)
+
+    def recall(self, work: Work, direction: str, ending: Ending | None) -> None:
+        """What a host's record says of a turn that was taken before this process came; None: it began, no more is
+        known."""
+        with self._lock:
+            self._works[work.key] = work
+            self._endings[work.key, direction] = ending
 
     def note(self, kind: str, **data: Any) -> None:
         """Writes an entry on which nothing hangs: the hosts keep their own record. ``unwritten`` says if it failed."""
@@ -116,7 +131,7 @@ class Ledger:
                 for (key, direction), ending in self._endings.items()
                 if direction == "forward"
                 and isinstance(self._works[key].step.act, Change)
-                and (ending is None or ending.outcome != "refused")
+                and (ending is None or ending.outcome not in NOTHING_RAN)
             )
 
     def turns(self, direction: str) -> tuple[tuple[Work, Ending | None], ...]:

@@ -20,12 +20,13 @@ def each(
     do: Callable[[K], T],
     *,
     width: int = WIDTH,
-    interrupted: Callable[[], None] | None = None,
+    interrupted: Callable[[], bool] | None = None,
 ) -> dict[K, T | Exception]:
     """``do`` for every item, at most ``width`` at once; what it returned or raised, by item in the given order.
 
     The threads are daemons, so that a second Ctrl-C ends the program at once. On the first one ``interrupted`` is
-    called and the items already begun are waited for; without ``interrupted`` KeyboardInterrupt is raised.
+    called and, if it returns True, the items already begun are waited for and a further one raises KeyboardInterrupt;
+    if it returns False, nothing was meant. Without ``interrupted`` KeyboardInterrupt is raised.
     Context variables (the log's run id) are those of the caller.
     """
     keys = list(items)
@@ -62,8 +63,7 @@ def each(
         except KeyboardInterrupt:
             if interrupted is None or told:
                 raise
-            told = True
-            interrupted()
+            told = interrupted()
     return {key: found[key] for key in keys}
 
 

@@ -8,15 +8,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ops.engine import unfinished
 from ops.engine.events import Observer, Probed
 from ops.engine.fleet import Links
 from ops.engine.frames import FrameError
 from ops.engine.parallel import each
 from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
 from ops.engine.redact import Redactor
+from ops.engine.survey import survey
 from ops.engine.transport.errors import TransportError
 from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
 from ops.plan.facts import Answer, Facts, secrets_at, value_key
@@ -34,6 +36,8 @@ class Prepared:
     ask: Ask
     facts: Facts
     run: str
+    dead: Callable[[str], bool] = field(default=lambda _: False, compare=False)
+    """Whether the process that leads a run is known to be gone."""
 
     @property
     def digest(self) -> str:
@@ -49,12 +53,15 @@ def prepare(
     run: str,
     tell: Observer,
     redact: Callable[[str], str] | None = None,
+    dead: Callable[[str], bool] = lambda _: False,
 ) -> Prepared:
     """Probes all machines of the plan and binds it. Changes nothing.
 
-    ``redact`` cleans what machines print; by default of ``secrets``.
+    ``redact`` cleans what machines print; by default of ``secrets``. ``dead``: whether the process that leads a run is
+    known to be gone.
 
-    Raises Refused with every finding: bad answers, unreachable machines, failed checks, values that differ.
+    Raises Refused with every finding: bad answers, unreachable machines, failed checks, values that differ, a run that
+    nobody has finished; Locked when somebody is at work on one.
     """
     clean = redact or cleaner(secrets)
     asked = replace(ask, hosts=())
@@ -79,11 +86,29 @@ def prepare(
         take(_ask_all({OPS: values}, {OPS: {**known[OPS], **paths}}, links, tell))
         told = names(found.get(OPS, {}), [name for name, _ in values.values])
         env = {m: {**known[m], **told} for m in hosts} | {OPS: {**known[OPS], **paths, **told}}
-        take(_ask_all({**{h: inquiry(plan, h) for h in hosts}, OPS: early}, env, links, tell))
+        asking = {h: with_unfinished(inquiry(plan, h), plan, links.fleet.machine(h).state) for h in hosts}
+        take(_ask_all({**asking, OPS: early}, env, links, tell))
+        refuse_unfinished(plan, found, links, run, dead)
         env[OPS] |= _agreed(plan, found)
         take(_ask_all({OPS: late}, env, links, tell))
     facts = Facts(answers=redacted(found, clean), unreachable=unreachable)
-    return Prepared(bound=_bound(plan, asked, facts, run), ask=asked, facts=facts, run=run)
+    return Prepared(bound=_bound(plan, asked, facts, run), ask=asked, facts=facts, run=run, dead=dead)
+
+
+def with_unfinished(asked: Inquiry, plan: Plan, state: str) -> Inquiry:
+    """With the question for runs that nobody has finished, where the plan changes something."""
+    if plan.lease is None or not plan.changes:
+        return asked
+    return replace(asked, questions=(*asked.questions, unfinished.question(state)))
+
+
+def refuse_unfinished(
+    plan: Plan, found: Mapping[str, Mapping[str, Answer]], links: Links, run: str, dead: Callable[[str], bool]
+) -> None:
+    """Looks closer where a host named a run that may not be over. Raises Refused or Locked when one is in the way."""
+    if unfinished.seen(found, run) and plan.lease:
+        told, _ = survey(links, plan.lease.hosts)
+        unfinished.refuse(plan, told, run, dead)
 
 
 def cleaner(secrets: Mapping[str, bytes]) -> Callable[[str], str]:

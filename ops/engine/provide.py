@@ -14,13 +14,15 @@ from ops.plan.model import OPS, Secret, address, place
 class Actor:
     """Who runs this, and what for: what others are shown while they wait.
 
-    ``command``: how the tasks are called; ``again``: the whole command that does this, for whoever must repeat it.
+    ``command``: how the tasks are called; ``again``: the whole command that does this, for whoever must repeat it;
+    ``reason``: why, in the person's own words.
     """
 
     owner: str
     purpose: str
     command: str = "inv"
     again: str = ""
+    reason: str = ""
 
 
 def owned(bound: Bound, actor: Actor) -> Bound:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ops.engine.crew import Crew
+from ops.engine.fleet import Links
 from ops.engine.parallel import each
-from ops.engine.prepare import Prepared, redacted
+from ops.engine.prepare import Prepared, redacted, refuse_unfinished, with_unfinished
 from ops.engine.probe import ProbeFailed, answers, inquiry, script
 from ops.engine.session import StepOrder
 from ops.engine.transport.errors import TransportError
@@ -18,7 +19,7 @@ from ops.plan.identity import differences
 from ops.plan.model import OPS
 
 
-def recheck(prepared: Prepared, crew: Crew, redact: Callable[[str], str]) -> Bound:
+def recheck(prepared: Prepared, crew: Crew, links: Links, redact: Callable[[str], str]) -> Bound:
     """Asks every machine with a session again and binds again. Values of the ops machine are pinned and not asked:
     the lease guards the hosts, and what was shown names exactly what will be done.
 
@@ -38,6 +39,7 @@ def recheck(prepared: Prepared, crew: Crew, redact: Callable[[str], str]) -> Bou
             collected[machine] = {**collected.get(machine, {}), **fresh} if machine == OPS else fresh
     if problems:
         raise Refused(tuple(problems))
+    refuse_unfinished(plan, collected, links, prepared.run, prepared.dead)
     again = bind(plan, replace(prepared.ask, hosts=()), Facts(answers=collected), prepared.run)
     changed = differences(prepared.bound, again)
     if changed:
@@ -48,6 +50,8 @@ def recheck(prepared: Prepared, crew: Crew, redact: Callable[[str], str]) -> Bou
 
 def _ask(prepared: Prepared, crew: Crew, machine: str) -> dict[str, Answer]:
     asked = inquiry(prepared.bound.plan, machine, compute=machine != OPS)
+    if machine != OPS:
+        asked = with_unfinished(asked, prepared.bound.plan, crew.state(machine))
     if asked.empty:
         return {}
     computed = {name for name, _ in asked.values}

@@ -12,7 +12,7 @@
 #   step ID ADDRESS DIRECTION ATTEMPT KIND LIMIT login|root OFFSET LEASES|- (A: exports, B: script, C: cancel text)
 #        KIND: change (needs its leases), check, lease, ask (tells and follows, never starts)
 #   verdict ADDRESS DIRECTION ATTEMPT (A: verdict, B: redacted tail that replaces the raw output)
-#   renew | cancel | ping | clean | bye
+#   renew | cancel | ping | clean | prune KEEP (finished runs beyond the newest ones) | bye
 # Out:  \nopsbook NONCE ready 1 BOOT UPTIME SECRETDIR\n   or   \nopsbook NONCE fatal REASON\n, then lines:
 #   began ID new|old · out ID N + N bytes · gap ID N (bytes dropped) · tick · pong · note TEXT · renewed RESOURCE...
 #   token RESOURCE N (the first change under a lease says which taking of it that was; another one is not ours)
@@ -96,19 +96,42 @@ reader() {
 exec 4<&-
 
 # Leases: STATE/lease/RESOURCE with lines run= owner= purpose= boot= until= token=, changed under STATE/lease/.lock.
-# extend SECONDS RESOURCE: 0 ours and extended (never shortened), 1 not ours, 2 cannot be written.
-extend() {
-  file=$state/lease/$2 holder='' where='' until=0 token=''
+# mine RESOURCE: is it ours, under the taking that this session works under? Sets until.
+mine() {
+  file=$state/lease/$1 holder='' where='' until=0 token=''
   [ -f "$file" ] || return 1
   while IFS='=' read -r k v; do case $k in run) holder=$v ;; boot) where=$v ;; until) until=$v ;; token) token=$v ;; esac; done <"$file"
-  [ "$holder" = "$run" ] && [ "$where" = "$boot" ] || return 1
+  [ "$holder" = "$run" ] || return 1
   # The same run may have been carried on by somebody else, who took the lease again.
-  case $pinned in *" $2=$token "*) ;; *" $2="*) return 1 ;; *) pinned="$pinned$2=$token " && echo "token $2 $token" ;; esac
+  case $pinned in
+    *" $1=$token "*) ;;
+    *" $1="*) return 1 ;;
+    *) [ "$where" = "$boot" ] && pinned="$pinned$1=$token " && echo "token $1 $token" || return 1 ;;
+  esac
+  # A reboot ended it, and nobody has taken it since: it is ours again as soon as it is extended.
+  [ "$where" = "$boot" ] || until=0
+}
+ends() { # UPTIME: the lease that was looked at last ends then
+  t=$state/lease/.new.$$
+  { sed "s/^until=.*/until=$1/; s/^boot=.*/boot=$boot/" "$file" >"$t" && mv "$t" "$file"; } 2>/dev/null || { rm -f "$t"; return 2; }
+}
+# extend SECONDS RESOURCE: 0 ours and extended (never shortened), 1 not ours, 2 cannot be written.
+extend() {
+  mine "$2" || return 1
   clock
   [ $((up + $1)) -gt "$until" ] || return 0
-  t=$state/lease/.new.$$
-  { sed "s/^until=.*/until=$((up + $1))/" "$file" >"$t" && mv "$t" "$file"; } 2>/dev/null || { rm -f "$t"; return 2; }
+  ends $((up + $1))
 }
+# Whoever led this session may be gone for good: a minute is enough for coming back, and others need not wait longer.
+shorten() {
+  clock
+  for o in $pinned; do
+    mine "${o%%=*}" && [ "$until" -gt $((up + 60)) ] && ends $((up + 60))
+  done
+  true
+}
+# fenced: somebody else has taken what this session worked under
+fenced() { for o in $pinned; do mine "${o%%=*}"; [ "$token" = "${o#*=}" ] || return 0; done; return 1; }
 # locked COMMAND...: under the lease lock, 3 if that cannot be had.
 locked() {
   { mkdir -p "$state/lease" && true >>"$state/lease/.lock"; } 2>/dev/null || return 3
@@ -249,6 +272,8 @@ finish() {
     while flow "$o"; do :; done
     total=$o
   fi
+  # What was taken is what this session works under from now on.
+  [ "$kind $what $code" != 'lease exited 0' ] || locked renew
   echo "end $id $what $code $total $spent"
   id=''
 }
@@ -256,7 +281,25 @@ verdict() { # ADDRESS DIRECTION ATTEMPT
   named "$1" && named "$2" && named "$3" && keep "$R/$1/$2/$3/verdict" "$(part a)" && keep "$R/$1/$2/$3/out" "$(part b)" && rm -f "$R/$1/$2/$3/base" && return
   echo "note the verdict on $1 $2 $3 could not be stored in $R: is the disk full?"
 }
-leave() { kill -TERM "-$watch" 2>/dev/null; rm -rf "$S"; exit 0; }
+# Finished runs, and those that came to nothing, beyond the newest KEEP; never one that somebody may have to carry on.
+prune() { # KEEP
+  o=0
+  # shellcheck disable=SC2045
+  for f in $(ls -1t "$state/runs"); do # run ids are plain words
+    [ ! -d "$state/runs/$f/lease.take" ] || [ -e "$state/runs/$f/ended" ] || {
+      # one of the version before says by its lease alone that it is not over
+      [ ! -e "$state/runs/$f/lead" ] && ! (set +f; grep -qsx "run=$f" "$state"/lease/*)
+    } || continue
+    o=$((o + 1))
+    [ $o -le "$1" ] || [ "$f" = "$run" ] || rm -rf "$state/runs/$f"
+  done
+}
+leave() {
+  kill -TERM "-$watch" 2>/dev/null
+  [ "$pinned" = ' ' ] || locked shorten
+  rm -rf "$S"
+  exit 0
+}
 frame() {
   n=$1 what=$2
   shift 2
@@ -267,7 +310,11 @@ frame() {
       begin "$@"
       ;;
     bad-step) echo "end $1 nospace - 0 0 no memory for the order in $base" ;;
-    put) named "$1" && [ ! -d "$R/$1" ] && keep "$R/$1" "$(part a)" || { broken=$1; echo "note $R/$1 could not be stored: is the disk full?"; } ;;
+    put)
+      if fenced; then echo "note $1 was not stored: somebody else leads this run now"
+      else named "$1" && [ ! -d "$R/$1" ] && keep "$R/$1" "$(part a)" || { broken=$1; echo "note $R/$1 could not be stored: is the disk full?"; }
+      fi
+      ;;
     bad-*) broken=${1-$what}; echo "note $broken could not be stored in $S: is it full?" ;;
     verdict) verdict "$@" ;;
     renew)
@@ -276,6 +323,7 @@ frame() {
       ;;
     cancel) [ -z "$id" ] || interrupt ;;
     clean) rm -rf "$S/s"; mkdir "$S/s" ;;
+    prune) case ${1-} in '' | *[!0-9]*) ;; *) prune "$1" ;; esac ;;
     bye) ended ;;
     *) echo "note unknown frame $what"; ended ;;
   esac

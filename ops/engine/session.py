@@ -202,9 +202,17 @@ class HostSession:
         """
         return self._order(order, order.kind, on_output, offset)
 
-    def ask(self, order: StepOrder, *, on_output: Callable[[bytes], None] = _ignore, offset: int = 0) -> StepResult:
-        """As `step`, but never starts it: outcome `absent` if this attempt was not begun."""
-        return self._order(order, "ask", on_output, offset)
+    def ask(
+        self,
+        order: StepOrder,
+        *,
+        on_output: Callable[[bytes], None] = _ignore,
+        offset: int = 0,
+        cancel: bool = False,
+    ) -> StepResult:
+        """As `step`, but never starts it: outcome `absent` if this attempt was not begun. ``cancel``: if it still runs,
+        it is ended."""
+        return self._order(order, "ask", on_output, offset, cancel=cancel)
 
     def verdict(self, address: str, direction: str, attempt: int, text: bytes, tail: bytes = b"") -> None:
         """Store what became of the attempt; the redacted `tail` replaces the raw output. Not waited for."""
@@ -225,6 +233,10 @@ class HostSession:
         """Stop the running step: TERM, KILL, its cancel text. Its `step` then returns."""
         self._send(frame("cancel"))
 
+    def prune(self, keep: int) -> None:
+        """Remove the directories of finished runs but the newest ``keep``; those of unfinished runs stay."""
+        self._send(frame(f"prune {keep:d}"))
+
     def close(self) -> None:
         """End the session. A running step goes on; secret files go when it has ended."""
         self._closing = True
@@ -241,7 +253,9 @@ class HostSession:
         with self._writing:
             self._channel.write(data)
 
-    def _order(self, order: StepOrder, kind: str, on_output: Callable[[bytes], None], offset: int) -> StepResult:
+    def _order(
+        self, order: StepOrder, kind: str, on_output: Callable[[bytes], None], offset: int, *, cancel: bool = False
+    ) -> StepResult:
         address, direction = word("address", order.address), word("direction", order.direction)
         leases = ",".join(word("lease", lease) for lease in order.leases) or "-"
         if b"\0" in order.script + order.cancel:
@@ -257,6 +271,8 @@ class HostSession:
                 f"step {number} {address} {direction} {order.attempt:d} {kind} {order.timeout:d} {order.as_} {offset:d}"
             )
             self._send(frame(f"{head} {leases}", env, order.script, order.cancel))
+            if cancel:
+                self._send(frame("cancel"))
             self._heard = time.monotonic()  # silence counts from when an answer is due: an idle host has nothing to say
             return self._follow(number, on_output, offset)
 

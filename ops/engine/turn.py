@@ -12,7 +12,7 @@ from typing import Literal
 from ops.engine.crew import Crew
 from ops.engine.events import Observer, PersonNeeded, StepDone, StepOutput, StepStarted
 from ops.engine.frames import FrameError, ProtocolError
-from ops.engine.ledger import Ending, Ledger, Result
+from ops.engine.ledger import NOTHING_RAN, Ending, Ledger, Result
 from ops.engine.natives import NativeCall, Natives
 from ops.engine.redact import Redactor
 from ops.engine.session import StepOrder, StepResult
@@ -91,7 +91,8 @@ class Turns:
         text = wire.evidence(work.step)
         if text is None:
             return ""
-        ending = self._order(work, "look", 1, "check", text, min(work.step.timeout, 60), lambda _: None)
+        attempt = self.ledger.attempt(work.host, work.address, "look")
+        ending = self._order(work, "look", attempt, "check", text, min(work.step.timeout, 60), lambda _: None)
         return ending.tail or ending.cause
 
     def holds(self, work: Work, name: str, text: str) -> Ending:
@@ -99,6 +100,14 @@ class Turns:
         attempt = self.ledger.attempt(work.host, work.address, name)
         block = wire.probe(work.step.reads, text)
         return self._order(work, name, attempt, "check", block, 30, lambda _: None)
+
+    def settle(self, work: Work, direction: str, attempt: int, ask: Literal["wait", "end"]) -> Ending:
+        """How an attempt ended that another process began: one that still runs is waited for, or ended. Its raw output
+        is replaced on its host by the redacted end of it."""
+        ending = self._order(work, direction, attempt, "check", "", work.step.timeout + GRACE, lambda _: None, ask=ask)
+        if direction in ("forward", "undo"):
+            self.ledger.settle(work, direction, attempt, ending)
+        return ending
 
     def environment(self, work: Work) -> dict[str, str]:
         """The variables of a turn: those of the machine it runs on, with the host whose turn it is."""
@@ -139,12 +148,13 @@ class Turns:
         text: str,
         limit: int,
         show: Callable[[str], None],
+        *,
+        ask: Literal["", "wait", "end"] = "",
     ) -> Ending:
         step, place = work.step, work.place
         lease = self.bound.plan.lease
         order = StepOrder(
-            # A machine that takes turns for several hosts keeps their attempts apart.
-            address=work.address if place == work.host else f"{work.address}.{work.host}",
+            address=recorded(work),
             direction=direction,
             attempt=attempt,
             kind=kind,
@@ -166,7 +176,7 @@ class Turns:
                 show(piece)
 
         try:
-            result = self.crew.run(place, order, take)
+            result = self.crew.run(place, order, take, ask=ask)
         except (TransportError, ProtocolError) as error:
             take(b"", final=True)
             cause = error.cause if isinstance(error, TransportError) else str(error)
@@ -175,7 +185,7 @@ class Turns:
             return Ending(outcome="refused", cause=str(error))
         take(b"", final=True)
         outcome, cause = _judge(result, limit, tail)
-        if outcome != "refused":
+        if outcome not in NOTHING_RAN:
             # Whatever it was for, its raw output must not stay on the host.
             said = json.dumps({"outcome": outcome, "code": result.code, "cause": cause}) + "\n"
             self.crew.verdict(place, order, said.encode(), tail.encode("utf-8", "replace"))
@@ -225,6 +235,11 @@ class Turns:
         return Ending(outcome="done", tail=said)
 
 
+def recorded(work: Work) -> str:
+    """The step's address in the records of the machine it runs on, which keeps the turns of several hosts apart."""
+    return work.address if work.place == work.host else f"{work.address}.{work.host}"
+
+
 def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
     match result.outcome:
         case "exited" if result.code == 0:
@@ -239,7 +254,7 @@ def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
         case "unknown":
             return "unknown", "it began, and nobody knows how it ended: the host rebooted, or its runner was killed"
         case "nolease":
-            return "refused", f"this run does not hold the lease on {result.detail} any more"
+            return "fenced", f"this run does not hold the lease on {result.detail} any more: somebody else took it"
         case "nospace":
             return "refused", f"no space: {result.detail}; free the disk"
         case "neverstarted" | "absent":

@@ -16,7 +16,8 @@ from ops.plan.model import Back, Change, Irreversible
 
 class Undo:
     """Takes back what a run has begun. ``failures`` collects undo steps that failed, ``stuck`` the hosts that are not
-    back, with what is where, ``barred`` a change that turned out to be irreversible on the way."""
+    back, with what is where, ``barred`` a change that turned out to be irreversible on the way, ``fenced`` that
+    somebody else leads the run now."""
 
     def __init__(self, turns: Turns, course: Course) -> None:
         self._turns = turns
@@ -25,6 +26,7 @@ class Undo:
         self.failures: list[Failure] = []
         self.stuck: dict[str, str] = {}
         self.barred: Work | None = None
+        self.fenced = False
 
     def passed(self) -> tuple[Work, str] | None:
         """The irreversible change, with its reason, that the run has passed; None when all can be taken back.
@@ -43,7 +45,8 @@ class Undo:
 
         A step that can't be undone ends its host's way back, because what it stands on must stay; other hosts go on.
         """
-        begun = {w.key for w in self._begun()}
+        ledger = self._turns.ledger
+        begun = {w.key for w in self._begun() if not ((undone := ledger.ending(w, "undo")) and undone.good)}
         plan = self._turns.bound.plan
         for stage in reversed(plan.stages):
             for wave in reversed(stage.waves):
@@ -52,7 +55,7 @@ class Undo:
                 rows = {h: row for h, row in rows.items() if row}
                 if rows:
                     self._course.wave(rows, partial(self._row, rows))
-                if self._course.stopping.is_set() or self.barred:
+                if self._course.stopping.is_set() or self.barred or self.fenced:
                     return
         hosts = {host for _, host in begun}
         self._turns.tell(Undone(back=tuple(sorted(hosts - set(self.stuck))), stuck=tuple(sorted(self.stuck))))
@@ -65,6 +68,7 @@ class Undo:
             if ending is None or ending.good:
                 continue
             with self._lock:
+                self.fenced = self.fenced or ending.outcome == "fenced"
                 self.failures.append(failed(work, ending, direction="undo"))
                 self.stuck[host] = f"{work.address} ({work.step.title}) still stands: {ending.cause}"
                 if ending.code == NEEDS_HUMAN and isinstance(work.step.act, Change):

@@ -32,7 +32,7 @@ def take(state: str, resources: tuple[str, ...]) -> Step:
         f"for r in {names}; do\n"
         "  token=$(sed -n 's/^token=//p' \"$r\" 2>/dev/null || true)\n"
         '  printf \'%s\\n\' "run=$RUN" "owner=$OWNER" "purpose=$PURPOSE" "boot=$boot" '
-        f'"until=$((now + {HOLD}))" "token=$((${{token:-0}} + 1))" >"$r.new"; mv "$r.new" "$r"\n'
+        f'"until=$((now + {HOLD}))" "token=$((${{token:-0}} + 1))" "at=$(date +%s)" >"$r.new"; mv "$r.new" "$r"\n'
         "done"
     )
     made = (
@@ -48,6 +48,30 @@ def take(state: str, resources: tuple[str, ...]) -> Step:
         ),
         reads=("APP", "RUN", "OWNER", "PURPOSE"),
         otherwise="Somebody is at work here: talk to the owner shown; `inv status` says more.",
+    )
+
+
+def retake(state: str, resources: tuple[str, ...]) -> str:
+    """Takes the lease again for a run that somebody else began. A lease that is alive is taken over only when its token
+    is the one that was seen: ``$SEEN`` holds ``resource=token`` words."""
+    names = " ".join(resources)
+    return (
+        f'mkdir -p "{state}/lease"\n'
+        f'cd "{state}/lease"\n'
+        "exec 9>.lock; flock -w 10 9\n"
+        "now=$(cut -d. -f1 /proc/uptime); boot=$(boot)\n"
+        f"for r in {names}; do\n"
+        "  until=$(sed -n 's/^until=//p' \"$r\" 2>/dev/null || true)\n"
+        "  token=$(sed -n 's/^token=//p' \"$r\" 2>/dev/null || true)\n"
+        '  case " $SEEN " in *" $r=${token:-0} "*) continue ;; esac\n'
+        '  if grep -qsx "boot=$boot" "$r" && grep -qs "^run=." "$r" && [ "${until:-0}" -gt "$now" ]\n'
+        '  then echo "locked: $r is held by:" >&2; cat "$r" >&2; exit 21; fi\n'
+        "done\n"
+        f"for r in {names}; do\n"
+        "  token=$(sed -n 's/^token=//p' \"$r\" 2>/dev/null || true)\n"
+        '  printf \'%s\\n\' "run=$RUN" "owner=$OWNER" "purpose=$PURPOSE" "boot=$boot" '
+        f'"until=$((now + {HOLD}))" "token=$((${{token:-0}} + 1))" "at=$(date +%s)" >"$r.new"; mv "$r.new" "$r"\n'
+        "done"
     )
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from ops.plan.expect import Expect, Succeeds
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the stored form. Readers accept this one and the one before."""
 
 OPS = "ops"
@@ -317,6 +317,8 @@ class Plan:
     lease: Lease | None = None
     forward_after: str = ""
     """Address ``stage.step`` of a change after which the run only goes forward (a rollback's first switch)."""
+    max_failed_hosts: int = 0
+    """Hosts that may get lost on the way without the others being taken back; for them the run stays unfinished."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

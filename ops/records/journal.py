@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,26 +110,31 @@ def read(path: Path) -> Reading:
     raw = path.read_bytes()
     torn = not raw.endswith(b"\n") and bool(raw)
     lines = raw.split(b"\n")[:-1]
-    return Reading(entries=tuple(_decode(path, number, line) for number, line in enumerate(lines, 1)), torn=torn)
+    return Reading(entries=tuple(decode(path, number, line) for number, line in enumerate(lines, 1)), torn=torn)
 
 
-def _decode(path: Path, number: int, line: bytes) -> Entry:
+def decode(path: Path, number: int, line: bytes, damaged: Callable[[str, str], Exception] | None = None) -> Entry:
+    """One line as its entry. Raises JournalDamaged, or what ``damaged(cause, remedy)`` makes; an empty remedy means
+    that the file is broken, another one that it is newer than this Opsbook."""
     moved = "Move the file away and settle the run by hand: the hosts keep their own record under <state>/runs"
+
+    def broken(cause: str, remedy: str = "") -> Exception:
+        return damaged(cause, remedy) if damaged else JournalDamaged(path, cause, remedy or moved)
+
     parts = line.split(b" ", 3)
     if len(parts) != 4 or not parts[0].isdigit() or not parts[1].isdigit():
-        raise JournalDamaged(path, f"line {number} is no journal line", moved)
+        raise broken(f"line {number} is no journal line")
     if int(parts[0]) not in READABLE:
-        raise JournalDamaged(
-            path,
+        raise broken(
             f"line {number} has version {int(parts[0])}, this Opsbook reads {', '.join(map(str, READABLE))}",
             "Use the newer Opsbook that wrote it",
         )
     body = parts[3]
     if len(body) != int(parts[1]) or hashlib.sha256(body).hexdigest().encode() != parts[2]:
-        raise JournalDamaged(path, f"line {number} does not match its length or checksum", moved)
+        raise broken(f"line {number} does not match its length or checksum")
     try:
         data = json.loads(body)
         kind, at = data.pop("kind"), data.pop("at")
     except (ValueError, KeyError, AttributeError) as error:
-        raise JournalDamaged(path, f"line {number} is not an entry ({error})", moved) from error
+        raise broken(f"line {number} is not an entry ({error})") from error
     return Entry(kind=str(kind), at=int(at), data=data)

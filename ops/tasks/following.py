@@ -28,10 +28,11 @@ def stream(peek: Peek, texts: Mapping[str, str]) -> int:
         with printing:
             print(f"{host:<8} {ERASE.sub('', redact(line))}", flush=True)
 
-    def end() -> None:
+    def end() -> bool:
         ended.set()
         for channel in list(channels.values()):
             channel.close()
+        return True
 
     def one(host: str) -> int:
         channel = channels[host] = links.counted(host).open(argv(texts[host]))

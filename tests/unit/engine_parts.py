@@ -16,11 +16,14 @@ from ops.engine.fleet import Fleet, Links, Machine
 from ops.engine.outcome import Outcome
 from ops.engine.prepare import Prepared, prepare
 from ops.engine.provide import Actor
+from ops.engine.survey import survey
+from ops.engine.takeover import Aim, choose, load, take_over
 from ops.engine.transport.base import Transport
 from ops.engine.transport.local import LocalTransport
 from ops.engine.transport.recording import RecordingTransport
 from ops.plan.bind import Ask
 from ops.plan.model import Back, Change, Lease, PerHost, Plan, Stage, Step, Var
+from ops.records.traces import Told
 
 ACTOR = Actor(owner="ada@desk", purpose="deploy v2")
 NOTHING = Ask(answers={})
@@ -106,6 +109,28 @@ class Lab:
         actor = more.pop("actor", ACTOR)
         try:
             return execute(prepared, links, secrets or {}, self.tell, actor=actor, ops_state=self.ops_state, **more)  # type: ignore[arg-type]
+        finally:
+            links.close()
+
+    def told(self, *names: str) -> dict[str, Told]:
+        """What the machines tell when they are asked for runs and leases."""
+        links = Links(self.fleet())
+        try:
+            return survey(links, names or self.names)[0]
+        finally:
+            links.close()
+
+    def take_over(self, aim: Aim, *, run: str = "", alive: bool = True, **more: object) -> Outcome:
+        """Resumes or aborts, as a colleague would. ``alive``: leases that have not ended are taken over too."""
+        links = Links(self.fleet())
+        actor = more.pop("actor", Actor(owner="bob@other", purpose=aim))
+        try:
+            told, _ = survey(links, (*self.names, "ops"))
+            found = load(choose(told, run), told)
+            seen = {h: " ".join(f"{x.resource}={x.token}" for x in t.leases) for h, t in told.items()} if alive else {}
+            secrets = more.pop("secrets", {})
+            state = more.pop("ops_state", self.ops_state)
+            return take_over(found, aim, links, secrets, self.tell, actor=actor, ops_state=state, seen=seen, **more)  # type: ignore[arg-type]
         finally:
             links.close()
 

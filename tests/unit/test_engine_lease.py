@@ -119,7 +119,7 @@ def test_a_run_that_lost_its_lease_changes_nothing_more(lab: Lab) -> None:
     lab.hook = steal
     outcome = lab.run(plan(lab, stage("a", write("one"), waves=(("app1",), ("app2",)))))
     assert outcome.exit == 30
-    assert outcome.failures[0].outcome == "refused"
+    assert outcome.failures[0].outcome == "fenced"
     assert "does not hold the lease on app" in outcome.failures[0].cause
     assert lab.files() == {}
 

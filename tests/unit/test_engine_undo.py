@@ -160,7 +160,7 @@ def test_an_undo_that_fails_is_told_hides_nothing_and_the_other_host_goes_on(lab
     assert [(f.host, f.address, f.direction) for f in outcome.failures[1:]] == [("app1", "b.two", "undo")]
     assert list(outcome.stuck) == ["app1"]
     assert "b.two" in outcome.stuck["app1"]
-    assert outcome.next_command == "inv status --env test"
+    assert outcome.next_command.startswith("inv abort --env test")
     assert outcome.anchor == "b.three"
 
 
@@ -237,11 +237,14 @@ def test_past_its_first_switch_a_rollback_only_goes_forward(lab: Lab) -> None:
     forward = four(lab, "four", "app2", forward_after="roll.three")
     outcome = lab.run(forward)
     assert outcome.exit == 40
-    assert outcome.next_command == "inv deploy --env test"
+    assert outcome.next_command == "inv resume --env test"
     assert {"app1/three", "app1/four", "app2/three"} <= set(lab.files())
     assert "app2" in outcome.stuck
-    again = lab.run(four(lab, "none", "app2", forward_after="roll.three"))
-    assert (again.exit, again.hosts["app2"].done) == (0, ("roll.four",)), "it goes on where it stopped"
+    refused = lab.take_over("abort")
+    assert (refused.exit, "only goes forward" in refused.summary) == (20, True)
+    (lab.app("app2") / "four").write_text("mended by hand\n")
+    again = lab.take_over("resume")
+    assert (again.exit, lab.files()["app2/four"]) == (0, "mended by hand\n"), "it goes on where it stopped"
 
 
 def test_before_its_first_switch_it_is_taken_back(lab: Lab) -> None:

@@ -1,0 +1,323 @@
+"""Taking over a run that another process began: from what its hosts keep, to its end or back to where it began."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets as entropy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ops.engine.conclude import FORWARD, UNDOING, Conclusion, abort, carry_back, conclude
+from ops.engine.course import Asked
+from ops.engine.crew import Crew
+from ops.engine.drive import Drive
+from ops.engine.events import Observer, steady
+from ops.engine.execute import open_all
+from ops.engine.fleet import Links
+from ops.engine.lead import taken_over
+from ops.engine.lease import Holder
+from ops.engine.ledger import Ending, Ledger, Result
+from ops.engine.natives import Natives
+from ops.engine.outcome import INTERRUPTED, Outcome
+from ops.engine.parallel import each
+from ops.engine.probe import ProbeFailed
+from ops.engine.provide import Actor, deliveries, refuse_unknown_natives
+from ops.engine.session import StepOrder
+from ops.engine.survey import heard, script, sorted_out
+from ops.engine.turn import Person, Turns, recorded
+from ops.plan.bind import Bound, Finding, Refused, Work
+from ops.plan.canonical import Unreadable, parse
+from ops.plan.identity import identity
+from ops.plan.model import OPS, Change, Plan
+from ops.plan.preamble import PREAMBLE
+from ops.records.journal import JournalDamaged, read
+from ops.records.runs import folder
+from ops.records.traces import Attempt, Damaged, Direction, Known, Told, unfinished
+from ops.records.traces import known as runs_known
+
+Aim = Literal["resume", "abort"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A run that is to be taken over: its plan as it was begun, and what its hosts keep of it."""
+
+    known: Known
+    bound: Bound
+    stored: bytes
+    preamble: bytes
+    told: Mapping[str, Told]
+
+    @property
+    def run(self) -> str:
+        """Its id."""
+        return self.known.run
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it was going."""
+        return self.known.direction
+
+    def record(self) -> Mapping[tuple[str, str, str], Attempt]:
+        """The last attempt of every turn, by (address, host, direction)."""
+        return {
+            (work.address, work.host, attempt.direction): attempt
+            for work, attempt in attempts(self.bound.plan, self.told, self.run)
+        }
+
+    def done(self) -> frozenset[tuple[str, str]]:
+        """The turns, as (address, host), that went well."""
+        return frozenset((a, h) for (a, h, d), at in self.record().items() if d == "forward" and _good(at))
+
+    def undone(self) -> frozenset[tuple[str, str]]:
+        """The turns that were taken back."""
+        return frozenset((a, h) for (a, h, d), at in self.record().items() if d == "undo" and _good(at))
+
+    def begun(self) -> frozenset[tuple[str, str]]:
+        """The turns that were begun."""
+        return frozenset((a, h) for (a, h, d), at in self.record().items() if d == "forward" and at.began)
+
+
+class NothingUnfinished(Exception):
+    """There is nothing to take over; ``finished`` is the run that was asked for, when it is over already."""
+
+    def __init__(self, finished: Known | None = None) -> None:
+        super().__init__("nothing is unfinished")
+        self.finished = finished
+
+
+def choose(told: Mapping[str, Told], run: str = "") -> Known:
+    """The run to take over: the one named, else the only one. Raises NothingUnfinished, Refused."""
+    every = unfinished(told.values())
+    if run:
+        for known in every:
+            if known.run == run:
+                return known
+        past = next((k for k in runs_known(told.values()) if k.run == run), None)
+        if past is None:
+            raise _refused(OPS, f"no host knows a run {run}", "`inv history` lists them")
+        raise NothingUnfinished(past)
+    if not every:
+        raise NothingUnfinished
+    if len(every) > 1:
+        names = ", ".join(f"{k.run} ({k.lead.get('procedure', 'unknown')})" for k in every)
+        raise _refused(OPS, f"several runs are unfinished: {names}", "name one with --run")
+    return every[0]
+
+
+def load(known: Known, told: Mapping[str, Told]) -> Unfinished:
+    """Its plan, as its hosts keep it. Raises Refused for one that can't be trusted; nothing is guessed."""
+    copies = {host: t.plan for host, t in sorted(known.traces.items()) if t.plan}
+    if not copies:
+        remedy = "it died before its plan was stored and has changed nothing: close it with `inv abort --forget`"
+        raise _refused(min(known.traces), f"no host has the plan of run {known.run}", remedy)
+    wanted = known.lead.get("plan")
+    first = next(iter(copies.values()))
+    for host, raw in copies.items():
+        if hashlib.sha256(raw).hexdigest() != wanted if wanted else raw != first:
+            remedy = "another host has it whole: remove this one, then run the command again"
+            raise _refused(host, f"runs/{known.run}/plan.json is truncated or corrupted", remedy)
+    try:
+        bound = parse(first, Bound, what=f"runs/{known.run}/plan.json")
+    except Unreadable as error:
+        remedy = "Use the Opsbook that wrote it, or a newer one; or settle the run by its page and close it with"
+        raise _refused(next(iter(copies)), str(error), f"{remedy} `inv abort --forget`") from error
+    helpers = next((t.preamble for t in known.traces.values() if t.preamble), PREAMBLE.encode())
+    return Unfinished(known=known, bound=bound, stored=first, preamble=helpers, told=told)
+
+
+def attempts(plan: Plan, told: Mapping[str, Told], run: str) -> Iterable[tuple[Work, Attempt]]:
+    """Every attempt that any machine keeps of the plan's steps, with its turn; the first ones first."""
+    stages = (*plan.stages, *plan.on_failure)
+    works = [Work(stage=st, step=s, host=h) for st in stages for s in st.steps for h in st.hosts]
+    by_record = {(work.place, recorded(work)): work for work in works}
+    for machine, one in told.items():
+        for trace in one.traces:
+            if trace.run == run:
+                for attempt in sorted(trace.attempts, key=lambda a: a.number):
+                    if work := by_record.get((machine, attempt.address)):
+                        yield work, attempt
+
+
+def take_over(
+    found: Unfinished,
+    aim: Aim,
+    links: Links,
+    secrets: Mapping[str, bytes],
+    tell: Observer,
+    *,
+    actor: Actor,
+    ops_state: Path,
+    seen: Mapping[str, str],
+    natives: Natives | None = None,
+    person: Person | None = None,
+    asked: Asked | None = None,
+) -> Outcome:
+    """Carries the run on (resume; in the direction it was going) or takes it back (abort).
+
+    ``seen``: by host, the leases that are taken over although they are alive, as ``resource=token`` words.
+
+    Raises Refused (20) and Locked (21): then nothing was changed, and the run is as unfinished as before.
+    """
+    drive = Drive(
+        found.run,
+        links,
+        secrets,
+        steady(tell),
+        actor=actor,
+        ops_state=ops_state,
+        natives=natives or {},
+        person=person,
+        asked=asked,
+    )
+    bound = found.bound
+    refuse_unknown_natives(bound, natives or {})
+    _trust(ops_state, found.run)
+    crew = Crew(links, found.run, deliveries(bound, secrets), {}, drive.tell, preamble=found.preamble)
+    lease = bound.plan.lease
+    holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    ledger: Ledger | None = None
+    nonce = entropy.token_hex(4)
+    try:
+        open_all(drive, bound, crew)
+        if holder:
+            holder.retake(seen, nonce, actor.owner, actor.purpose)
+        try:
+            ledger = drive.ledger(bound, found.stored, identity(bound), aim)
+            direction = _put(found, aim, actor, crew, bound)
+            turns = drive.turns(bound, crew, ledger)
+            _recall(found, aim, turns, crew, nonce)
+            crew.keep_leases()
+        except BaseException:
+            if holder:
+                holder.give()
+            raise
+        return drive.close(bound, _conclusion(aim, direction, drive, turns), crew, ledger, holder)
+    except KeyboardInterrupt:
+        conclusion = Conclusion(exit_code=INTERRUPTED, summary="interrupted; the run is as unfinished as before")
+        if ledger:
+            conclusion = drive.leave(crew, holder, ledger)
+        return drive.close(bound, conclusion, None, ledger, None)
+    finally:
+        drive.remark(crew)
+        crew.close()
+        if ledger:
+            ledger.journal.close()
+
+
+def _conclusion(aim: Aim, direction: Direction, drive: Drive, turns: Turns) -> Conclusion:
+    if aim == "abort":
+        return abort(turns, drive.course, undoing=direction == "undoing")
+    if direction == "undoing":
+        return carry_back(turns, drive.course)
+    drive.forward(turns)
+    return conclude(turns, drive.course)
+
+
+def _trust(ops_state: Path, run: str) -> None:
+    """This machine's own journal of the run, if it has one, must be whole. Raises Refused."""
+    try:
+        read(folder(ops_state, run).journal)
+    except FileNotFoundError:
+        pass
+    except JournalDamaged as error:
+        raise _refused(OPS, f"{error.path}: {error.cause}", error.remedy) from error
+
+
+def _put(found: Unfinished, aim: Aim, actor: Actor, crew: Crew, bound: Bound) -> Direction:
+    """The run's files on every machine: those that died early have none. Returns where it goes."""
+    lead = taken_over(found.known.lead, bound, found.stored, found.run, actor.owner, aim, actor.reason)
+    crew.put("lead", lead.file())
+    crew.put("plan.json", found.stored)
+    crew.put("direction", UNDOING if found.direction == "undoing" else FORWARD)
+    return found.direction
+
+
+def _recall(found: Unfinished, aim: Aim, turns: Turns, crew: Crew, nonce: str) -> None:
+    """What the hosts keep of the run, asked again now that nobody else writes it, becomes the ledger's. What still runs
+    is waited for when it goes the way that the run goes on, else ended."""
+    told = _again(found, crew, nonce)
+    plan, ledger = found.bound.plan, turns.ledger
+    todo = found.bound.todo | {(f"{st.id}.{s.id}", h) for st in plan.on_failure for s in st.steps for h in st.hosts}
+    every = [(w, a) for w, a in attempts(plan, told, found.run) if w.key in todo]
+    for work, attempt in every:
+        ledger.counted(work.host, work.address, attempt.direction, attempt.number)
+        if attempt.direction in ("forward", "undo") and (attempt.began or attempt.status not in ("", "run")):
+            ledger.recall(work, attempt.direction, _ending(attempt))
+    open_ = [(w, a) for w, a in every if not a.settled]
+    going = "undo" if aim == "abort" or found.direction == "undoing" else "forward"
+
+    def settle(machine: str) -> None:
+        for work, attempt in open_:
+            if work.place == machine:
+                turns.settle(work, attempt.direction, attempt.number, "wait" if attempt.direction == going else "end")
+
+    for result in each({w.place for w, _ in open_}, settle).values():
+        if isinstance(result, Exception):
+            raise result
+    if aim == "abort":  # nobody here knows what was done at the other's machine: its undo finds out by itself
+        known = {w.key for w, _ in every}
+        begun = [i for i, st in enumerate(plan.stages) if any(w.stage.id == st.id for w, _ in every)]
+        for stage in plan.stages[: max(begun, default=-1) + 1]:
+            for step in stage.steps:
+                for host in stage.hosts:
+                    work = Work(stage=stage, step=step, host=host)
+                    if work.place == OPS and work.key in found.bound.todo - known and isinstance(step.act, Change):
+                        ledger.recall(work, "forward", None)
+
+
+def _again(found: Unfinished, crew: Crew, nonce: str) -> dict[str, Told]:
+    """The survey once more, in the sessions, under the lease."""
+
+    def ask(machine: str) -> Told:
+        token = f"opsbook-{entropy.token_hex(8)}"
+        said: list[bytes] = []
+        order = StepOrder(
+            address=f"engine.survey-{nonce}",
+            kind="check",
+            script=script(crew.state(machine), token, found.run),
+            timeout=120,
+        )
+        result = crew.run(machine, order, said.append)
+        crew.verdict(machine, order, b"{}\n", b"")
+        if result.outcome != "exited":
+            raise ProbeFailed(machine, f"the survey did not end well: {result.outcome} {result.detail}", "Try again")
+        return heard(machine, crew.state(machine), b"".join(said), token)
+
+    try:
+        told, failed = sorted_out(each(crew.machines, ask))
+    except Damaged as error:
+        raise _refused(error.host, f"{error.path}: {error.cause}", error.remedy) from error
+    if failed:
+        raise Refused(tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items()))
+    return told
+
+
+def _good(attempt: Attempt) -> bool:
+    return attempt.status == "exited" and attempt.code == 0
+
+
+def _ending(attempt: Attempt) -> Ending | None:
+    """A host's record of an attempt; None for one that began and of which no more is known (yet)."""
+    if attempt.status == "run":
+        return None
+    if _good(attempt):
+        return Ending(outcome="done", code=0, seconds=attempt.seconds)
+    outcome: Result = "failed"
+    match attempt.status:
+        case "timeout":
+            outcome = "timeout"
+        case "cancelled":
+            outcome = "cancelled"
+        case _:
+            pass
+    return Ending(outcome=outcome, code=attempt.code, cause=f"it ended so before: {outcome}", seconds=attempt.seconds)
+
+
+def _refused(host: str, message: str, remedy: str) -> Refused:
+    return Refused((Finding(host=host, address="", message=message, remedy=remedy),))
+
+
+__all__ = ["Aim", "NothingUnfinished", "Unfinished", "choose", "load", "take_over"]
