@@ -24,6 +24,7 @@ class Course:
         self.interrupted = threading.Event()
         self.choice: Literal["leave", "back"] = "leave"
         """What whoever interrupted wants: leave it resumable, or take it back."""
+        self._backward = False
         self._asked: Asked = asked or (lambda: "leave")
         self.failures: list[tuple[Work, Ending]] = []
         self.dropped: dict[str, tuple[Work, Ending]] = {}
@@ -74,6 +75,7 @@ class Course:
         """From here on steps begin again: those that take the run back. A Ctrl-C stays one."""
         if not self.interrupted.is_set():
             self.stopping.clear()
+        self._backward = True
 
     def resumed(self) -> None:
         """The interruption is dealt with: what follows may be interrupted anew."""
@@ -81,7 +83,7 @@ class Course:
 
     def _interrupt(self) -> bool:
         wanted = self._asked()
-        if wanted == "on":
+        if wanted == "on" or (wanted == "back" and self._backward):
             return False
         self.choice = wanted
         self.interrupted.set()

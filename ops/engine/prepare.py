@@ -24,6 +24,7 @@ from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narr
 from ops.plan.facts import Answer, Facts, secrets_at, value_key
 from ops.plan.identity import identity
 from ops.plan.model import OPS, Computed, Plan
+from ops.records.traces import Known
 
 OUTPUT_LIMIT = 8 << 20
 
@@ -36,7 +37,7 @@ class Prepared:
     ask: Ask
     facts: Facts
     run: str
-    dead: Callable[[str], bool] = field(default=lambda _: False, compare=False)
+    dead: Callable[[Known], bool] = field(default=lambda _: False, compare=False)
     """Whether the process that leads a run is known to be gone."""
 
     @property
@@ -53,7 +54,7 @@ def prepare(
     run: str,
     tell: Observer,
     redact: Callable[[str], str] | None = None,
-    dead: Callable[[str], bool] = lambda _: False,
+    dead: Callable[[Known], bool] = lambda _: False,
 ) -> Prepared:
     """Probes all machines of the plan and binds it. Changes nothing.
 
@@ -103,7 +104,7 @@ def with_unfinished(asked: Inquiry, plan: Plan, state: str) -> Inquiry:
 
 
 def refuse_unfinished(
-    plan: Plan, found: Mapping[str, Mapping[str, Answer]], links: Links, run: str, dead: Callable[[str], bool]
+    plan: Plan, found: Mapping[str, Mapping[str, Answer]], links: Links, run: str, dead: Callable[[Known], bool]
 ) -> None:
     """Looks closer where a host named a run that may not be over. Raises Refused or Locked when one is in the way."""
     if unfinished.seen(found, run) and plan.lease:

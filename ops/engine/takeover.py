@@ -20,7 +20,7 @@ from ops.engine.lead import taken_over
 from ops.engine.lease import Holder
 from ops.engine.ledger import Ending, Ledger, Result
 from ops.engine.natives import Natives
-from ops.engine.outcome import INTERRUPTED, Outcome
+from ops.engine.outcome import INTERRUPTED, NEEDS_HUMAN, Outcome
 from ops.engine.parallel import each
 from ops.engine.probe import ProbeFailed
 from ops.engine.provide import Actor, deliveries, refuse_unknown_natives
@@ -205,6 +205,28 @@ def take_over(
         crew.close()
         if ledger:
             ledger.journal.close()
+
+
+def forget(
+    found: Unfinished, links: Links, tell: Observer, *, actor: Actor, ops_state: Path, seen: Mapping[str, str]
+) -> None:
+    """Closes the books on a run whose hosts stay as they are: for whoever has settled it by hand.
+
+    Raises Refused (20) and Locked (21).
+    """
+    drive = Drive(found.run, links, {}, steady(tell), actor=actor, ops_state=ops_state, natives={}, person=None)
+    crew = Crew(links, found.run, {}, {}, drive.tell, preamble=found.preamble)
+    lease = found.bound.plan.lease
+    holder = Holder(found.bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    try:
+        open_all(drive, found.bound, crew)
+        if holder:
+            holder.retake(seen, entropy.token_hex(4), actor.owner, actor.purpose)
+        drive.last_word(crew, NEEDS_HUMAN, f"settled by hand by {actor.owner}: {actor.reason}", final=True)
+        if holder:
+            holder.give()
+    finally:
+        crew.close()
 
 
 def _conclusion(aim: Aim, direction: Direction, drive: Drive, turns: Turns) -> Conclusion:

@@ -33,7 +33,7 @@ def seen(answers: Mapping[str, Mapping[str, Answer]], own: str) -> frozenset[str
     return frozenset(name for answer in said if answer for name in answer.output.split()) - {own}
 
 
-def refuse(plan: Plan, told: Mapping[str, Told], own: str, dead: Callable[[str], bool]) -> None:
+def refuse(plan: Plan, told: Mapping[str, Told], own: str, dead: Callable[[Known], bool]) -> None:
     """Raises Locked when an unfinished run on the plan's resources is led by somebody, Refused when nobody does.
 
     ``dead``: whether the process that led a run is known to be gone.
@@ -42,7 +42,7 @@ def refuse(plan: Plan, told: Mapping[str, Told], own: str, dead: Callable[[str],
     runs = [r for r in unfinished(told.values()) if r.run != own and r.resources() & wanted]
     for run in runs:
         held = alive(told, run.run)
-        if held and not dead(run.run):
+        if held and not dead(run):
             text = "\n".join(f"{k}={v}" for k, v in held.fields.items())
             raise Locked(held.host, held.resource, held.fields, text)
     if runs:

@@ -9,26 +9,26 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from ops.engine.events import Observer
 from ops.engine.execute import execute
 from ops.engine.fleet import Fleet, Links
-from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked, Outcome
+from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
 from ops.engine.prepare import Prepared, prepare
 from ops.engine.provide import Actor
 from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
-from ops.observe import logs, summary
-from ops.observe.screen import JsonScreen, Screen, Tee, screen
 from ops.observe.texts import listed
-from ops.plan.bind import Ask, Bound, Finding, Refused, Work
+from ops.plan.bind import Ask, Bound, Finding, Refused
 from ops.plan.identity import differences, identity
 from ops.plan.model import OPS, Asked, Plan
 from ops.procedures.registry import Procedure
+from ops.records.leaders import gone
+from ops.records.traces import Known
 from ops.tasks import saved
+from ops.tasks.desk import Desk
 from ops.tasks.fetching import plan_secrets
 from ops.tasks.machines import fleet, ops_state
-from ops.tasks.redacting import Redact, redactor
-from ops.tasks.refusals import Refusal, refusal
+from ops.tasks.redacting import redactor
+from ops.tasks.refusals import refusal
 from ops.tasks.wish import Wish, run_id, typed
 
 NOTHING_TO_DO = 10
@@ -51,10 +51,7 @@ class Flow:
         self._loaded = loaded
         self._procedure = procedure
         self._run = run_id()
-        self._log = logs.log_file(ops_state(loaded), self._run)
-        self._redact: Redact = str
-        self._screen: Screen | None = None
-        self._file: logs.JsonLog | None = None
+        self._desk = Desk(loaded, self._run, log=wish.log, yes=wish.yes, quiet=wish.plan, procedure=wish.procedure)
 
     def go(self) -> int:
         """Everything, refusals told included. Returns the documented exit code."""
@@ -67,50 +64,55 @@ class Flow:
             except Exception as error:
                 wish = self._wish
                 what = f"{wish.procedure} in {wish.env}"
-                again = typed() if wish.yes or wish.plan or self._may_ask() else typed("--yes")
+                again = typed() if wish.yes or wish.plan or self._desk.may_ask() else typed("--yes")
                 found = refusal(error, what, again, f"inv status --env {wish.env}")
                 if found is None:
                     raise
-                return self._refuse(found)
+                return self._desk.refuse(found)
 
     # ------------------------------------------------------------ the way
 
     def _all(self, stack: ExitStack) -> int:
-        self._open(stack)
-        assert self._screen is not None
+        desk = self._desk
+        desk.open(stack)
         plan = self._procedure.build(self._loaded.inventory, self._loaded.compose)
-        if not self._wish.plan and plan.changes and not self._may_ask() and not self._wish.yes:
+        if not self._wish.plan and plan.changes and not desk.may_ask() and not self._wish.yes:
             raise Refused((_finding("nobody can confirm it: this is no terminal", "look at it first with --plan"),))
         secrets = plan_secrets(self._loaded, plan)
-        self._redact = redactor(self._loaded, secrets)
+        desk.redact = redactor(self._loaded, secrets)
         ask, expected = self._ask(plan)
         links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
-        with self._screen:
-            prepared = prepare(plan, ask, links, secrets, self._run, self._tell(), self._redact)
+        with desk.screen:
+            prepared = prepare(plan, ask, links, secrets, self._run, desk.tell(), desk.redact, self._gone)
         bound = prepared.bound
         if expected is not None and (told := differences(expected.bound, bound)):
             raise Refused(tuple(Finding(host=m, address="", message=f"not as it was: {said}") for m, said in told))
         if self._wish.plan:
             return self._show(prepared, ask)
         if bound.empty:
-            self._say(f"Nothing to do: everything is in place on {listed(m for m in plan.hosts if m != OPS)}.")
-            self._write("info", "nothing-to-do", digest=identity(bound), exit=DONE)
+            desk.say(f"Nothing to do: everything is in place on {listed(m for m in plan.hosts if m != OPS)}.")
+            desk.write("info", "nothing-to-do", digest=identity(bound), exit=DONE)
             return DONE
         if plan.changes and not self._confirmed(prepared):
-            self._say("Not confirmed; nothing was changed.")
+            desk.say("Not confirmed; nothing was changed.")
             return REFUSED
-        with self._screen:
+        with desk.screen:
             outcome = execute(
                 prepared,
                 links,
                 secrets,
-                self._tell(),
-                actor=Actor(owner=f"{getpass.getuser()}@{socket.gethostname()}", purpose=plan.procedure, again=typed()),
+                desk.tell(),
+                actor=actor(plan.procedure, self._wish.answers.get("REASON", "")),
                 ops_state=ops_state(self._loaded),
-                person=self._person,
+                person=desk.person,
+                asked=desk.interrupted,
             )
-        return self._end(outcome)
+        return desk.end(outcome)
+
+    def _gone(self, run: Known) -> bool:
+        """Whether the process that led a run was one of this machine's and is gone."""
+        return gone(ops_state(self._loaded), run)
 
     def _ask(self, plan: Plan) -> tuple[Ask, saved.Saved | None]:
         """What is asked of the plan: the command line's, on top of a saved plan's where one is to be executed."""
@@ -147,7 +149,7 @@ class Flow:
         from ops.tasks.shown import shown
 
         bound = prepared.bound
-        print(self._redact(shown(bound, self._wish.format, self._loaded)))
+        print(self._desk.redact(shown(bound, self._wish.format, self._loaded)))
         if self._wish.plan_out:
             path = Path(self._wish.plan_out)
             digest = saved.write(path, self._wish.procedure, ask, bound)
@@ -162,71 +164,16 @@ class Flow:
         from ops.tasks.shown import shown
 
         bound, plan = prepared.bound, prepared.bound.plan
-        self._say(shown(bound, "text", self._loaded))
-        self._write("info", "planned", digest=prepared.digest, todo=sorted(f"{a}@{h}" for a, h in bound.todo))
-        if self._wish.yes:
-            return True
+        self._desk.say(shown(bound, "text", self._loaded))
+        self._desk.write("info", "planned", digest=prepared.digest, todo=sorted(f"{a}@{h}" for a, h in bound.todo))
         hosts = listed(m for m in bound.machines() if m != OPS)
-        question = f"\n{plan.title} in {plan.environment}: {len(bound.todo)} steps on {hosts}. Go on? [y/N] "
-        try:
-            return input(question).strip().lower() in ("y", "yes")
-        except EOFError:
-            return False
+        return self._desk.agreed(f"{plan.title} in {plan.environment}: {len(bound.todo)} steps on {hosts}. Go on?")
 
-    def _person(self, work: Work) -> bool:
-        """Waits for a person to do a manual step."""
-        if not self._may_ask():
-            return False
-        try:
-            return input(f"\n{work.address} for {work.host}: type `done` when it is done: ").strip().lower() == "done"
-        except EOFError:
-            return False
 
-    def _may_ask(self) -> bool:
-        return sys.stdin.isatty() and sys.stdout.isatty()
-
-    # ------------------------------------------------------------ telling
-
-    def _open(self, stack: ExitStack) -> None:
-        choice = self._wish.log
-        if self._wish.plan:  # standard output is the plan's
-            self._screen = screen("text", self._run, self._clean, sys.stderr)
-            return
-        self._screen = screen(choice, self._run, self._clean)
-        file = stack.enter_context(logs.opened(self._log))
-        self._file = logs.JsonLog(file, self._run, self._clean, everything=True)
-
-    def _clean(self, text: str) -> str:
-        """Without the secrets that are known by now."""
-        return self._redact(text)
-
-    def _tell(self) -> Observer:
-        assert self._screen is not None
-        return Tee(self._screen, *((self._file,) if self._file else ()))
-
-    def _say(self, text: str) -> None:
-        assert self._screen is not None
-        self._screen.say(text)
-
-    def _write(self, severity: str, event: str, **data: object) -> None:
-        """A line of our own, to the file and, for machines, to standard output."""
-        if isinstance(self._screen, JsonScreen):
-            self._screen.log.write(severity, event, **data)
-        if self._file is not None:
-            self._file.write(severity, event, **data)
-
-    def _end(self, outcome: Outcome) -> int:
-        root = self._loaded.root
-        log = str(self._log.relative_to(root))
-        page = f"runbooks/{self._wish.env}/{self._wish.procedure}.md"
-        self._say(summary.text(outcome, log, page))
-        self._write("info" if outcome.exit == DONE else "error", "summary", **summary.data(outcome, log))
-        return outcome.exit
-
-    def _refuse(self, found: Refusal) -> int:
-        print(self._redact(found.text()), file=sys.stderr)
-        self._write("error", "refused", **found.data())
-        return found.code
+def actor(purpose: str, reason: str = "") -> Actor:
+    """Whoever types this."""
+    owner = f"{getpass.getuser()}@{socket.gethostname()}"
+    return Actor(owner=owner, purpose=purpose, again=typed(), reason=reason)
 
 
 def _finding(message: str, remedy: str) -> Finding:

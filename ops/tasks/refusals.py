@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ops.engine.outcome import LOCKED, REFUSED, Locked
 from ops.engine.redact import SecretTooShort
@@ -15,6 +16,8 @@ from ops.observe.texts import findings
 from ops.plan.bind import Finding, Refused
 from ops.plan.canonical import Unreadable
 from ops.plan.model import OPS, InvalidPlan
+from ops.records.journal import JournalDamaged
+from ops.records.traces import Damaged
 from ops.runbook.evidence import BadEvidence
 from ops.runbook.markdown import TemplateFailed
 from ops.targets.compose.derive import Underivable
@@ -77,6 +80,10 @@ def refusal(error: Exception, what: str, again: str, status: str) -> Refusal | N
                 for p in error.problems
             )
             return Refusal(code=REFUSED, headline=refused, findings=broken, next=f"put that right, then: {again}")
+        case Damaged() | JournalDamaged():
+            host = error.host if isinstance(error, Damaged) else OPS
+            found = Finding(host=host, address="", message=f"{error.path}: {error.cause}", remedy=error.remedy)
+            return Refusal(code=REFUSED, headline=refused, findings=(found,), next=f"put that right, then: {again}")
         case HookError() | InvalidPlan() | TemplateFailed() | BadEvidence() | Unreadable() | SecretTooShort():
             found = Finding(host=OPS, address="", message=str(error), remedy=REMEDIES[type(error).__name__])
             return Refusal(code=REFUSED, headline=refused, findings=(found,))
@@ -96,16 +103,19 @@ REMEDIES: Mapping[str, str] = {
 
 def _locked(error: Locked, what: str, again: str, status: str) -> Refusal:
     holder = error.holder
-    since = f", token {holder['token']}" if holder.get("token") else ""
+    at = holder.get("at", "")
+    since = f", since {datetime.fromtimestamp(int(at), UTC):%Y-%m-%d %H:%M:%S} UTC" if at.isdigit() else ""
     message = (
         f"{error.resource} is held by {holder.get('owner') or 'somebody'} for {holder.get('purpose') or 'something'}"
         f" (run {holder.get('run') or 'unknown'}{since})"
     )
+    ends = f"in {holder['left']} s, a minute after" if holder.get("left") else "a minute after"
     found = Finding(
         host=error.host,
         address="",
         message=message,
-        remedy=f"Let it finish, or ask {holder.get('owner') or 'its owner'}; the lease of a dead run ends by itself a"
-        f" few minutes after its last step. Look with: {status}",
+        remedy=f"Let it finish, or ask {holder.get('owner') or 'its owner'}; the lease of a dead run ends by itself"
+        f" {ends} its last step. When you know that nobody leads it any more: inv resume or inv abort with"
+        f" --take-over. Look with: {status}",
     )
     return Refusal(code=LOCKED, headline=f"LOCKED: {what}; nothing was changed.", findings=(found,), next=again)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from invoke.collection import Collection
 
-from ops.tasks import containers, doctor, init, inventory, lab, release, runbook, status
+from ops.tasks import containers, doctor, init, inventory, lab, release, runbook, status, takeover
 from ops.tasks.own import BadProcedure, checked, configuration
 
 
@@ -21,6 +21,8 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         release.rollback,
         release.smoke_test,
         release.restart,
+        takeover.resume,
+        takeover.abort,
         status.status,
         status.releases,
         containers.logs,

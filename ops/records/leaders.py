@@ -1,0 +1,26 @@
+"""Whether whoever led a run is known to be gone: only this machine's own processes can be known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.records.journal import JournalDamaged, read
+from ops.records.runs import folder, summary
+from ops.records.traces import Known
+
+
+def gone(ops_state: Path, run: Known) -> bool:
+    """True when the last one who led the run was a process of this machine that lives no more.
+
+    The run's record on its hosts counts who led it; the journal here does, too: while both agree, nobody else came.
+    """
+    where = folder(ops_state, run.run)
+    try:
+        reading = read(where.journal)
+        here = summary(where, reading)
+    except (FileNotFoundError, JournalDamaged):
+        return False
+    leads = [entry for entry in reading.entries if entry.kind == "run"]
+    there = run.lead.get("leads", ())
+    mine = len(leads) == max(1, len(there)) and (not there or leads[-1].text("owner") == there[-1].get("owner"))
+    return mine and here.state != "running"

@@ -1,0 +1,167 @@
+"""The way of `inv resume` and `inv abort`: survey, choose, show, confirm, take over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from ops.engine.fleet import Fleet, Links
+from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
+from ops.engine.survey import survey
+from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over
+from ops.engine.transport.pool import Connector
+from ops.engine.unfinished import alive
+from ops.inventory.load import Loaded
+from ops.observe import remaining
+from ops.plan.bind import Finding, Refused
+from ops.plan.model import OPS
+from ops.records.leaders import gone
+from ops.records.traces import Known, Told
+from ops.tasks.desk import Desk
+from ops.tasks.fetching import plan_secrets
+from ops.tasks.flow import NOTHING_TO_DO, actor
+from ops.tasks.machines import fleet, ops_state
+from ops.tasks.redacting import redactor
+from ops.tasks.refusals import refusal
+from ops.tasks.wish import typed
+
+
+class Rescue:
+    """One command that takes over a run. ``overtake``: though its lease is alive; ``forget``: only close the books."""
+
+    def __init__(
+        self,
+        aim: Aim,
+        loaded: Loaded,
+        *,
+        run: str = "",
+        reason: str = "",
+        overtake: bool = False,
+        forget: bool = False,
+        plan: bool = False,
+        json: bool = False,
+        yes: bool = False,
+        log: str = "",
+        machines: Callable[[Loaded, Connector], Fleet] = fleet,
+    ) -> None:
+        self._aim: Aim = aim
+        self._loaded = loaded
+        self._run = run
+        self._reason = reason
+        self._overtake = overtake
+        self._forget = forget
+        self._plan = plan
+        self._json = json
+        self._yes = yes
+        self._log = log
+        self._machines = machines
+        self._desk: Desk | None = None
+
+    def go(self, stack: ExitStack) -> int:
+        """Everything, refusals told included. Returns the documented exit code."""
+        env = self._loaded.inventory.environment
+        try:
+            return self._all(stack)
+        except KeyboardInterrupt:
+            print("Interrupted; nothing was changed.", file=sys.stderr)
+            return INTERRUPTED
+        except NothingUnfinished as over:
+            print(_over(over, self._aim, env))
+            return NOTHING_TO_DO if self._plan else DONE
+        except Exception as error:
+            found = refusal(error, f"{self._aim} in {env}", typed(), f"inv status --env {env}")
+            if found is None:
+                raise
+            if self._desk is None:
+                print(found.text(), file=sys.stderr)
+                return found.code
+            return self._desk.refuse(found)
+
+    def _all(self, stack: ExitStack) -> int:
+        links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
+        stack.callback(links.close)
+        told, failed = survey(links, (*self._loaded.inventory.hosts, OPS))
+        known = choose(told, self._run)
+        found = load(known, told)
+        desk = self._desk = Desk(
+            self._loaded,
+            found.run,
+            log=self._log,
+            yes=self._yes,
+            quiet=self._plan,
+            procedure=found.bound.plan.procedure,
+        )
+        desk.open(stack)
+        if failed:
+            raise Refused(
+                tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items())
+            )
+        secrets = {} if self._forget else plan_secrets(self._loaded, found.bound.plan)
+        desk.redact = redactor(self._loaded, secrets)
+        if self._plan:
+            shown = remaining.data if self._json else remaining.text
+            print(desk.redact(shown(found, self._aim)))
+            return DONE if remaining.todo(found, self._aim) else NOTHING_TO_DO
+        seen = self._seen(desk, found.known, told)
+        if not self._yes and not desk.may_ask():
+            raise _refused(
+                "nobody can confirm it: this is no terminal", f"look at it with --plan, then: {typed('--yes')}"
+            )
+        desk.say(remaining.text(found, self._aim))
+        if not desk.agreed(self._question(found)):
+            desk.say("Not confirmed; nothing was changed.")
+            return REFUSED
+        who = actor(f"{self._aim} {found.bound.plan.procedure}", self._reason)
+        if self._forget:
+            forget(found, links, desk.tell(), actor=who, ops_state=ops_state(self._loaded), seen=seen)
+            desk.say(f"The books on {found.run} are closed; nothing was changed. Next: inv status")
+            return DONE
+        with desk.screen:
+            outcome = take_over(
+                found,
+                self._aim,
+                links,
+                secrets,
+                desk.tell(),
+                actor=who,
+                ops_state=ops_state(self._loaded),
+                seen=seen,
+                person=desk.person,
+                asked=desk.interrupted,
+            )
+        return desk.end(outcome)
+
+    def _question(self, found: Unfinished) -> str:
+        if self._forget:
+            return f"Leave every host as it is and close the books on {found.run}?"
+        return f"{'Take it back' if remaining.backward(found, self._aim) else 'Carry it on'}?"
+
+    def _seen(self, desk: Desk, run: Known, told: Mapping[str, Told]) -> dict[str, str]:
+        """By host, the leases that may be taken over though they are alive. Raises Locked when that is not known."""
+        held = alive(told, run.run)
+        if held and not self._overtake and not gone(ops_state(self._loaded), run):
+            text = "\n".join(f"{k}={v}" for k, v in held.fields.items())
+            raise Locked(held.host, held.resource, {**held.fields, "left": str(held.left)}, text)
+        if held and self._overtake and not self._yes and desk.may_ask():
+            question = (
+                f"{held.owner} holds the lease for another {held.left} s. Do you know that nobody leads this run?"
+            )
+            if not desk.agreed(question):
+                raise _refused("not taken over", "ask whoever holds it, or wait for the lease to end")
+        return {
+            host: " ".join(f"{x.resource}={x.token}" for x in one.leases if x.run in ("", run.run))
+            for host, one in told.items()
+        }
+
+
+def _over(over: NothingUnfinished, aim: Aim, env: str) -> str:
+    if over.finished is None:
+        return f"Nothing to {aim}: no run is unfinished in {env}."
+    end = over.finished.end
+    how = f": {end.text('summary')}" if end else ""
+    return f"Nothing to {aim}: run {over.finished.run} is finished{how}. Nothing was changed."
+
+
+def _refused(message: str, remedy: str) -> Refused:
+    return Refused((Finding(host=OPS, address="", message=message, remedy=remedy),))

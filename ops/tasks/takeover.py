@@ -1,0 +1,76 @@
+"""`inv resume` and `inv abort`: taking over a run that nobody finished, from any machine."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ops.tasks.release import ENV
+
+if TYPE_CHECKING:
+    from ops.engine.takeover import Aim
+
+FLAGS = {
+    **ENV,
+    "run": "the run, when several are unfinished (default: the only one)",
+    "reason": "why, for the records (one line)",
+    "take-over": "take it over although its lease is alive: you know that whoever led it is gone",
+    "plan": "only show what would be done; exit 10 when nothing would",
+    "json": "with --plan: machine-readable",
+    "yes": "don't ask for confirmation",
+    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
+}
+
+
+@task(auto_shortflags=False, help=FLAGS)
+def resume(
+    _: Context,
+    env: str = "",
+    run: str = "",
+    reason: str = "",
+    take_over: bool = False,
+    plan: bool = False,
+    json: bool = False,
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Carry an unfinished run to its end, in the direction it was going; from any machine, as often as it takes."""
+    _go("resume", env, run=run, reason=reason, overtake=take_over, plan=plan, json=json, yes=yes, log=log)
+
+
+@task(
+    auto_shortflags=False,
+    help={**FLAGS, "forget": "change nothing on any host, only close the run's records (with --reason)"},
+)
+def abort(
+    _: Context,
+    env: str = "",
+    run: str = "",
+    reason: str = "",
+    take_over: bool = False,
+    forget: bool = False,
+    plan: bool = False,
+    json: bool = False,
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Take an unfinished run back: every host ends as if it had never begun; from any machine."""
+    _go("abort", env, run=run, reason=reason, overtake=take_over, forget=forget, plan=plan, json=json, yes=yes, log=log)
+
+
+def _go(aim: Aim, env: str, *, forget: bool = False, **flags: Any) -> None:
+    from ops.tasks.env import load_env
+    from ops.tasks.rescue import Rescue
+
+    if forget and not flags["reason"]:
+        raise Exit("abort: --forget closes the books on hosts as they are: say why with --reason", code=20)
+    if flags["json"] and not flags["plan"]:
+        raise Exit(f"{aim}: --json shapes what --plan shows: add --plan", code=20)
+    with ExitStack() as stack:
+        code = Rescue(aim, load_env(env), forget=forget, **flags).go(stack)
+    if code:
+        raise Exit(code=code)
