@@ -156,7 +156,8 @@ class Policy(Settings):
     keep: Annotated[int, Field(ge=1, le=100)] = 5
     """Releases kept on each host for rollback, besides the live and the last good one."""
     max_failed_hosts: Annotated[int, Field(ge=0, le=100)] = 0
-    """Hosts that may fail before the run is taken back."""
+    """Hosts that may be lost on the way without the others being taken back. The run goes on without them and stays
+    unfinished (exit 40) until `inv resume` finds them back, or leaves them out."""
     min_disk_mb: Annotated[int, Field(ge=0)] = 512
     """Free space for images that the preflight asks for."""
 

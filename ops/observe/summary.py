@@ -11,7 +11,7 @@ VERDICTS = {
     0: "DONE",
     1: "A CHECK SAID NO",
     20: "REFUSED, nothing was changed",
-    21: "LOCKED, nothing was changed",
+    21: "LOCKED, somebody else is at work",
     30: "FAILED AND TAKEN BACK",
     40: "NEEDS A HUMAN",
     130: "INTERRUPTED, can be resumed",
@@ -22,7 +22,7 @@ TAIL = 20
 
 def text(outcome: Outcome, log: str, page: str = "") -> str:
     """The summary. ``log``: path of the run's log; ``page``: path of the page on which to go on by hand."""
-    told = f"{outcome.procedure} in {outcome.environment}" if outcome.exit == DONE else _state(outcome)
+    told = _done(outcome) if outcome.exit == DONE else _state(outcome)
     verdict = VERDICTS.get(outcome.exit, f"EXIT {outcome.exit}")
     lines = ["", f"{verdict} · {duration(outcome.seconds)} · {told}"]
     if outcome.failures:
@@ -41,6 +41,11 @@ def text(outcome: Outcome, log: str, page: str = "") -> str:
     if outcome.next_command:
         lines.append(f"Next:     {outcome.next_command}")
     return "\n".join(lines)
+
+
+def _done(outcome: Outcome) -> str:
+    what = f"{outcome.procedure} in {outcome.environment}"
+    return what if outcome.summary in ("done", "nothing was to do") else f"{what} {outcome.summary}"
 
 
 def _state(outcome: Outcome) -> str:

@@ -73,6 +73,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         on_failure=(failed,),
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
+        max_failed_hosts=inventory.deploy.max_failed_hosts,
     )
     return with_hooks(plan, inventory.hooks, "deploy", inventory.variables)
 

@@ -66,6 +66,7 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *stages.verify(inventory),
         ),
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
+        max_failed_hosts=inventory.deploy.max_failed_hosts,
     )
     return with_hooks(plan, inventory.hooks, "restart", inventory.variables)
 

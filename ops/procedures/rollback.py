@@ -98,6 +98,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             record,
         ),
         lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
+        max_failed_hosts=inventory.deploy.max_failed_hosts,
         forward_after="roll.switch",
     )
     return with_hooks(plan, inventory.hooks, "rollback", inventory.variables)

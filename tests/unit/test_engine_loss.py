@@ -128,6 +128,30 @@ def test_a_host_that_stays_away_is_named_and_the_others_are_back(
     assert set(outcome.hosts["app2"].torn) == {"a.slow"}
 
 
+@pytest.mark.parametrize("hosts", [("app1",), ("app1", "app2")])
+def test_a_lost_host_that_the_plan_bears_is_brought_along_by_a_resume(
+    lab: Lab, cables: dict[str, Cable], monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(crew, "TRIES", 0)
+    gone = Unreachable("app2", "no route", "look at the cable")
+    lab.hook = once(lambda: cables["app2"].cut(gone))  # type: ignore[assignment]
+    stages = (stage("a", talking()), stage("b", write("two"), waves=(("app1",), ("app2",))), stage("c", write("x")))
+    outcome = lab.run(plan(lab, *stages, max_failed_hosts=len(hosts) - 1))
+    if len(hosts) == 1:
+        assert (outcome.exit, lab.files("app1")) == (40, {}), "it bears none: the other one is taken back"
+        return
+    assert outcome.exit == 40
+    assert set(lab.files("app1")) >= {"app1/two", "app1/x"}
+    assert list(outcome.stuck) == ["app2"]
+    assert outcome.next_command == "inv resume --env test"
+    cables.clear()
+    lab.hook = None
+    again = lab.take_over("resume")
+    assert again.exit == 0
+    assert set(lab.files("app2")) >= {"app2/slow", "app2/two", "app2/x"}
+    assert (lab.app("app2") / "count").read_text() == "ran\n"
+
+
 @pytest.mark.parametrize("bars", [False, True])
 def test_a_migration_on_a_lost_host_bars_the_way_back_as_it_said_when_it_was_done(
     lab: Lab, cables: dict[str, Cable], monkeypatch: pytest.MonkeyPatch, bars: bool
