@@ -45,10 +45,15 @@ def readers(bound: Bound) -> dict[str, frozenset[str]]:
     return {machine: names for machine, names in found.items() if names}
 
 
+def wanted(bound: Bound) -> frozenset[str]:
+    """The names of all secrets that are read."""
+    return frozenset(name for names in readers(bound).values() for name in names)
+
+
 def deliveries(bound: Bound, secrets: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
     """By machine, the secrets to lay there. Raises Refused for one that nobody fetched."""
-    wanted = readers(bound)
-    missing = sorted({n for names in wanted.values() for n in names} - set(secrets))
+    read = readers(bound)
+    missing = sorted(wanted(bound) - set(secrets))
     if missing:
         remedy = "the inventory says where it comes from: try that by hand"
         raise Refused(
@@ -57,7 +62,7 @@ def deliveries(bound: Bound, secrets: Mapping[str, bytes]) -> dict[str, dict[str
                 for name in missing
             )
         )
-    return {machine: {name: secrets[name] for name in sorted(names)} for machine, names in wanted.items()}
+    return {machine: {name: secrets[name] for name in sorted(names)} for machine, names in read.items()}
 
 
 def refuse_unknown_natives(bound: Bound, natives: Collection[str]) -> None:

@@ -286,9 +286,10 @@ prune() { # KEEP
   o=0
   # shellcheck disable=SC2045
   for f in $(ls -1t "$state/runs"); do # run ids are plain words
-    [ ! -d "$state/runs/$f/lease.take" ] || [ -e "$state/runs/$f/ended" ] || {
-      # one of the version before says by its lease alone that it is not over
-      [ ! -e "$state/runs/$f/lead" ] && ! (set +f; grep -qsx "run=$f" "$state"/lease/*)
+    # one of the version before has no lead, and says by its lease alone that it is not over
+    [ -e "$state/runs/$f/ended" ] || {
+      ! (set +f; grep -qsx "run=$f" "$state"/lease/*) &&
+        { [ ! -e "$state/runs/$f/lead" ] || ! grep -qs '^exited 0 ' "$state/runs/$f/lease.take/forward/1/status"; }
     } || continue
     o=$((o + 1))
     [ $o -le "$1" ] || [ "$f" = "$run" ] || rm -rf "$state/runs/$f"

@@ -41,6 +41,7 @@ attempts() {
     printf '%s %s %s %s %s %s\n' "${address##*/}" "${direction##*/}" "${d##*/}" "$running" "${began:--}" "${status:--}"
   done
 }
+leased() { grep -qs '^exited 0 ' "$1/lease.take/forward/1/status" || grep -qsx "run=$2" lease/*; }
 # A run of the version before has no lead; that it is not over is told by the lease alone.
 open() { [ ! -e "$1/ended" ] && { [ -e "$1/lead" ] || grep -qsx "run=$2" lease/*; }; }
 word boot "$(boot)"
@@ -51,7 +52,7 @@ for f in out/*; do say "$f" "$f"; done
 for r in runs/*/; do
   r=${r%/} name=${r##*/}
   for f in lead ended left direction; do [ ! -e "$r/$f" ] || say "run/$name/$f" "$r/$f"; done
-  [ ! -d "$r/lease.take" ] || word "run/$name/leased" 1
+  ! leased "$r" "$name" || word "run/$name/leased" 1
   if open "$r" "$name" || [ "$name" = "$RUN" ]; then
     for f in plan.json preamble; do [ ! -e "$r/$f" ] || say "run/$name/$f" "$r/$f"; done
     word "run/$name/attempts" "$(attempts "$r")"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets as entropy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from ops.plan.canonical import Unreadable, parse
 from ops.plan.identity import identity
 from ops.plan.model import OPS, Change, Plan
 from ops.plan.preamble import PREAMBLE
+from ops.plan.wire import backward
 from ops.records.journal import JournalDamaged, read
 from ops.records.runs import folder
 from ops.records.traces import Attempt, Damaged, Direction, Known, Told, unfinished
@@ -78,6 +79,16 @@ class Unfinished:
     def begun(self) -> frozenset[tuple[str, str]]:
         """The turns that were begun."""
         return frozenset((a, h) for (a, h, d), at in self.record().items() if d == "forward" and at.began)
+
+
+def to_serve(found: Unfinished, aim: Aim) -> Bound:
+    """The bound plan with only those turns to do that a secret may be needed for: on the way back, those that are taken
+    back. A rescue must not wait for a vault."""
+    if aim != "abort" and found.direction == "forward":
+        return found.bound
+    begun = found.begun()
+    steps = {(f"{st.id}.{s.id}", h): s for st in found.bound.plan.stages for s in st.steps for h in st.hosts}
+    return replace(found.bound, todo=frozenset(k for k in begun if k in steps and backward(steps[k]) is not None))
 
 
 class NothingUnfinished(Exception):
@@ -175,7 +186,7 @@ def take_over(
     bound = found.bound
     refuse_unknown_natives(bound, natives or {})
     _trust(ops_state, found.run)
-    crew = Crew(links, found.run, deliveries(bound, secrets), {}, drive.tell, preamble=found.preamble)
+    crew = Crew(links, found.run, deliveries(to_serve(found, aim), secrets), {}, drive.tell, preamble=found.preamble)
     lease = bound.plan.lease
     holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
     ledger: Ledger | None = None

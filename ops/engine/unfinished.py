@@ -21,7 +21,10 @@ def question(state: str) -> Question:
         f"cd {shlex.quote(state)} 2>/dev/null || exit 0\n"
         "for r in runs/*/lease.take; do\n"
         "  r=${r%/lease.take}; n=${r#runs/}\n"
-        '  [ ! -d "$r" ] || [ -e "$r/ended" ] || { [ ! -e "$r/lead" ] && ! grep -qsx "run=$n" lease/*; } || echo "$n"\n'
+        '  [ -d "$r" ] && [ ! -e "$r/ended" ] || continue\n'
+        '  if grep -qsx "run=$n" lease/*; then echo "$n"\n'
+        # one of the version before has no lead, and is told by its lease alone
+        '  elif [ -e "$r/lead" ] && grep -qs \'^exited 0 \' "$r/lease.take/forward/1/status"; then echo "$n"; fi\n'
         "done"
     )
     return Question(key=KEY, text=text, reads=(), timeout=30)

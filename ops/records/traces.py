@@ -55,7 +55,7 @@ class Trace:
     left: Entry | None = None
     direction: Direction = "forward"
     leased: bool = False
-    """Whether the run has tried to take its lease here: before that it can't have changed anything."""
+    """Whether the run has held its lease here: before that it can't have changed anything."""
     plan: bytes = b""
     preamble: bytes = b""
     attempts: tuple[Attempt, ...] = ()
@@ -125,7 +125,7 @@ class Known:
 
     @property
     def begun(self) -> bool:
-        """Whether it has tried to take its lease: before, it can't have changed anything."""
+        """Whether it has held its lease: before, it can't have changed anything."""
         return any(t.leased for t in self.traces.values())
 
     @property

@@ -9,12 +9,13 @@ from ops.plan.model import Plan, Secret
 from ops.targets.compose.release import secret_variable
 
 
-def plan_secrets(loaded: Loaded, plan: Plan) -> dict[str, bytes]:
-    """The plan's secrets by the plan's own names. A plan that reads none asks for none: a rescue needs no vault.
+def plan_secrets(loaded: Loaded, plan: Plan, only: frozenset[str] | None = None) -> dict[str, bytes]:
+    """The plan's secrets by the plan's own names, or ``only`` some. Where none is read none is asked for: a rescue
+    needs no vault.
 
     Raises VariablesError with every broken rule at once, and Unresolved for a secret of a user's own procedure.
     """
-    asked = {v.name: v.source for v in plan.vars if isinstance(v.source, Secret)}
+    asked = {v.name: v.source for v in plan.vars if isinstance(v.source, Secret) and (only is None or v.name in only)}
     if not asked:
         return {}
     resolved = check_variables(loaded)

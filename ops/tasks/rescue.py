@@ -8,8 +8,9 @@ from contextlib import ExitStack
 
 from ops.engine.fleet import Fleet, Links
 from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
+from ops.engine.provide import wanted
 from ops.engine.survey import survey
-from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over
+from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over, to_serve
 from ops.engine.transport.pool import Connector
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
@@ -97,7 +98,9 @@ class Rescue:
             raise Refused(
                 tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items())
             )
-        secrets = {} if self._forget else plan_secrets(self._loaded, found.bound.plan)
+        secrets = (
+            {} if self._forget else plan_secrets(self._loaded, found.bound.plan, wanted(to_serve(found, self._aim)))
+        )
         desk.redact = redactor(self._loaded, secrets)
         if self._plan:
             shown = remaining.data if self._json else remaining.text
