@@ -373,6 +373,10 @@ def _holds(when: When | None, machine: str, key: str, facts: Facts, ask: Ask) ->
             return facts.holds(machine, key)
 
 
+def _unasked(when: When | None, ask: Ask) -> bool:
+    return isinstance(when, Option) and when.name not in ask.options
+
+
 def _applies(stage: Stage, step: Step, host: str, facts: Facts, ask: Ask) -> bool:
     return _holds(stage.when, host, stage_key(stage), facts, ask) and _holds(
         step.when, host, step_key(stage, step, host), facts, ask
@@ -395,7 +399,7 @@ def _todo(plan: Plan, ask: Ask, facts: Facts) -> tuple[set[tuple[str, str]], set
         (address(st, s), h)
         for st in plan.stages
         for s in st.steps
-        if isinstance(s.act, Change)
+        if isinstance(s.act, Change) and not _unasked(st.when, ask) and not _unasked(s.when, ask)
         for h in st.hosts
         if facts.holds(place(s, h), done_key(st, s, h))
     }
