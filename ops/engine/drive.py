@@ -72,6 +72,8 @@ class Drive:
             owner=self.actor.owner,
             purpose=self.actor.purpose,
             reason=self.actor.reason,
+            waived=list(bound.waived),
+            without=list(bound.without),
             digest=digest,
             what=what,
             **process(),

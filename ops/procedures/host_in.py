@@ -109,15 +109,21 @@ def _learned(inventory: Inventory) -> tuple[Var, ...]:
     one = values.RELEASE_PATTERN
     return (
         told(MEMBER, "Host that comes back", leaving.one_of(inventory), "the host that comes back", None),
-        told("LIVE", "Release that the others serve (ls -l current)", one, "the release that the others serve", None),
+        told(
+            "LIVE",
+            "Release that the others serve (head -n 1 proxy/live.cfg)",
+            one,
+            "the release that the others serve",
+            None,
+        ),
         told("FORMER", "Their previous release (ls -l previous)", one, "the release before it, on the others"),
         told(
             "GOOD",
-            "Their good releases newest first (ls -1t .opsbook/good)",
+            "Their good releases, newest first, separated by blanks (ls -1t .opsbook/good)",
             NAMES,
             "the others' good releases, newest first",
         ),
-        told("BAD", "Their bad releases (ls -1 .opsbook/bad)", NAMES, "the others' bad releases"),
+        told("BAD", "Their bad releases, separated by blanks (ls -1 .opsbook/bad)", NAMES, "the others' bad releases"),
     )
 
 

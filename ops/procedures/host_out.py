@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ops.inventory.hooks import with_hooks
@@ -75,4 +76,6 @@ def _others(inventory: Inventory, b: Balancer) -> Stage:
         "Bring another host in first: `inv status` names those that are out, `inv host.in` brings one back.",
         (MEMBER, "WITHOUT", "HOST"),
     )
-    return Stage(id="preflight", title="Who serves meanwhile?", steps=(step,), waves=((b.at,),), fleet=True)
+    return Stage(
+        id="preflight", title="Who serves meanwhile?", steps=(replace(step, at=b.at),), waves=((b.at,),), fleet=True
+    )

@@ -53,7 +53,7 @@ def without(inventory: Inventory) -> tuple[Stage, ...]:
             ),
             reads=(WITHOUT, "HOST"),
             timeout=60,
-            at=b.at if b.at == OPS else "",
+            at=b.at,
             otherwise="Take the host out in front of the fleet yourself, then go on.",
         )
     return (

@@ -140,6 +140,6 @@ def _migrates(inventory: Inventory) -> str:
         return ""
     host = inventory.migrations.host
     return (
-        f'elif [ "$MIGRATE_DOWN" = yes ] && grep -qxF {host} <(tr " " "\n" <<<"${WITHOUT}"); then\n'
+        f'elif [ "$MIGRATE_DOWN" = yes ] && [[ " ${WITHOUT} " = *" {host} "* ]]; then\n'
         f'  echo "the migrations run on {host}, which is left out"; false\n'
     )

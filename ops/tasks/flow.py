@@ -105,7 +105,7 @@ class Flow:
                 links,
                 secrets,
                 desk.tell(),
-                actor=actor(plan.procedure, self._wish.answers.get("REASON", "")),
+                actor=actor(plan.procedure, self._wish.reason),
                 ops_state=ops_state(self._loaded),
                 person=desk.person,
                 asked=desk.interrupted,
