@@ -13,7 +13,7 @@ from ops.plan.model import OPS, Asked, Change, Check, Keep, Option, Repeat, Stag
 from ops.plan.wire import function
 
 OUT = '"$APP/.opsbook/out"'
-SAY = "hosts are left out because they are broken"
+SAY = "`WITHOUT` names broken hosts that are left out"
 
 
 def one_of(inventory: Inventory) -> str:
