@@ -301,3 +301,11 @@ def test_a_host_comes_back_alone() -> None:
     assert {h for where, h in bound.todo if where == "record.record"} == {"app1", "app2", "data1"}
     order = [s.id for s in bound.stages()]
     assert order == ["setup", "fetch", "roll", "prove", "traffic", "verify", "record"]
+
+
+def test_without_a_balancer_and_tests_a_host_still_leaves_and_comes_back() -> None:
+    less = {"balancer": None, "smoke_tests": []}
+    assert [s.id for s in built("host-out", **less).stages] == ["without", "without-record", "record"]
+    ids = [s.id for s in built("host-in", **less).stages]
+    assert not {"prove", "traffic", "verify"} & set(ids)
+    assert ids[-2:] == ["roll", "record"]
