@@ -33,9 +33,9 @@ def host_in(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     same = preflight.look(
         "release",
         "The version still makes the release that the others serve",
-        'echo "it makes $RELEASE, they serve $LIVE" && test "$RELEASE" = "$LIVE"',
+        'echo "it makes $RELEASE, they serve $LIVE_RELEASE" && test "$RELEASE" = "$LIVE_RELEASE"',
         "The inventory or the images changed since: put that back, or deploy the version everywhere and come again.",
-        ("RELEASE", "LIVE"),
+        ("RELEASE", "LIVE_RELEASE"),
     )
     roll = Stage(
         id="roll",
@@ -77,7 +77,7 @@ def host_in(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             values.previous(),
             Var(
                 name="BEFORE",
-                source=Computed(text='[ ! -e "$APP/releases/$FORMER/release.json" ] || echo "$FORMER"'),
+                source=Computed(text='[ ! -e "$APP/releases/$FORMER_RELEASE/release.json" ] || echo "$FORMER_RELEASE"'),
                 note="where `previous` will point",
             ),
             *(v for v in values.migration(inventory, m) if v.name not in UNASKED),
@@ -110,20 +110,25 @@ def _learned(inventory: Inventory) -> tuple[Var, ...]:
     return (
         told(MEMBER, "Host that comes back", leaving.one_of(inventory), "the host that comes back", None),
         told(
-            "LIVE",
+            "LIVE_RELEASE",
             "Release that the others serve (head -n 1 proxy/live.cfg)",
             one,
             "the release that the others serve",
             None,
         ),
-        told("FORMER", "Their previous release (ls -l previous)", one, "the release before it, on the others"),
+        told("FORMER_RELEASE", "Their previous release (ls -l previous)", one, "the release before it, on the others"),
         told(
-            "GOOD",
+            "GOOD_RELEASES",
             "Their good releases, newest first, separated by blanks (ls -1t .opsbook/good)",
             NAMES,
             "the others' good releases, newest first",
         ),
-        told("BAD", "Their bad releases, separated by blanks (ls -1 .opsbook/bad)", NAMES, "the others' bad releases"),
+        told(
+            "BAD_RELEASES",
+            "Their bad releases, separated by blanks (ls -1 .opsbook/bad)",
+            NAMES,
+            "the others' bad releases",
+        ),
     )
 
 
@@ -137,17 +142,17 @@ def _marks() -> Step:
         act=Change(
             run=(
                 f'mkdir -p {state}/good" {state}/bad"; rm -f {state}/good/"* {state}/bad/"*\n'
-                f'for release in $BAD; do touch {state}/bad/$release"; done\n'
+                f'for release in $BAD_RELEASES; do touch {state}/bad/$release"; done\n'
                 # a second apart, so that the newest is the newest on any file system
-                f'now=$(date +%s)\nfor release in $GOOD; do touch -d "@$now" {state}/good/$release"; now=$((now - 1)); done'
+                f'now=$(date +%s)\nfor release in $GOOD_RELEASES; do touch -d "@$now" {state}/good/$release"; now=$((now - 1)); done'
             ),
             done_when=(
-                f'test "$(ls -1t {state}/good" | paste -sd " ")" = "$GOOD" &&'
-                f' test "$(ls -1 {state}/bad" | paste -sd " ")" = "$BAD"'
+                f'test "$(ls -1t {state}/good" | paste -sd " ")" = "$GOOD_RELEASES" &&'
+                f' test "$(ls -1 {state}/bad" | paste -sd " ")" = "$BAD_RELEASES"'
             ),
             undo=Keep(why="they are the others' verdicts, whatever this host serves"),
         ),
-        reads=("APP", "GOOD", "BAD"),
+        reads=("APP", "GOOD_RELEASES", "BAD_RELEASES"),
     )
 
 

@@ -88,10 +88,10 @@ def host_in(
     answers = {
         "MEMBER": host,
         "VERSION": seen.version,
-        "LIVE": seen.live,
-        "FORMER": seen.previous,
-        "GOOD": " ".join(seen.good),
-        "BAD": " ".join(seen.bad),
+        "LIVE_RELEASE": seen.live,
+        "FORMER_RELEASE": seen.previous,
+        "GOOD_RELEASES": " ".join(seen.good),
+        "BAD_RELEASES": " ".join(seen.bad),
         "REASON": reason or f"{host} comes back",
     }
     run(ctx, "host-in", env, answers, without=",".join(seen.away), **_flags(plan, json, format, yes, log))

@@ -293,7 +293,7 @@ def test_a_host_comes_back_alone() -> None:
         ):
             st, step = key(made, where)
             answers[machine] |= {done_key(st, step, h): YES for h in st.hosts}
-    ask = Ask(answers={"MEMBER": "app2", "VERSION": "v1", "LIVE": "v1-a"})
+    ask = Ask(answers={"MEMBER": "app2", "VERSION": "v1", "LIVE_RELEASE": "v1-a"})
     bound = bind(made, ask, Facts(answers=answers), "r")  # type: ignore[arg-type]
     assert {
         h for where, h in bound.todo if where.partition(".")[0] in ("setup", "fetch", "roll", "prove", "traffic")

@@ -74,13 +74,16 @@ def test_verdicts_are_taken_over_in_their_order(tmp_path: Path) -> None:
         (marks / mark).parent.mkdir(parents=True, exist_ok=True)
         (marks / mark).touch()
     made = step(built("host-in"), "roll.marks")
-    values = {"APP": str(tmp_path), "GOOD": "v1-a v0-z", "BAD": "v2-b v3-c"}
+    values = {"APP": str(tmp_path), "GOOD_RELEASES": "v1-a v0-z", "BAD_RELEASES": "v2-b v3-c"}
     assert paste(wire.forward(made), **values).stdout.strip() == "in place"
     newest = subprocess.run(["ls", "-1t", marks / "good"], capture_output=True, text=True, check=True).stdout
     assert newest == "v1-a\nv0-z\n"
     assert sorted(p.name for p in (marks / "bad").iterdir()) == ["v2-b", "v3-c"]
     assert paste(wire.forward(made), **values).stdout.strip() == "already in place"
-    assert paste(wire.forward(made), **{**values, "GOOD": "v0-z v1-a", "BAD": ""}).stdout.strip() == "in place"
+    assert (
+        paste(wire.forward(made), **{**values, "GOOD_RELEASES": "v0-z v1-a", "BAD_RELEASES": ""}).stdout.strip()
+        == "in place"
+    )
 
 
 def test_the_last_host_that_serves_is_not_taken_out(tmp_path: Path) -> None:
