@@ -72,6 +72,8 @@ class Drive:
             owner=self.actor.owner,
             purpose=self.actor.purpose,
             reason=self.actor.reason,
+            waived=list(bound.waived),
+            without=list(bound.without),
             digest=digest,
             what=what,
             **process(),
@@ -183,7 +185,8 @@ class Drive:
                 ending = Ending(outcome="refused", cause=f"the journal could not be written: {error}")
             if ending.good:
                 continue
-            advice = isinstance(work.step.act, Check) and work.step.act.advice
+            act = work.step.act
+            advice = isinstance(act, Check) and (act.advice or work.address in turns.bound.waived)
             if advice or work.stage.advisory:
                 message = f"{work.step.title}: {ending.cause}"
                 self.course.warn(

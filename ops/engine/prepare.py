@@ -65,8 +65,8 @@ def prepare(
     nobody has finished; Locked when somebody is at work on one.
     """
     clean = redact or cleaner(secrets)
-    asked = replace(ask, hosts=())
-    plan = narrowed(plan, ask.hosts)
+    asked = ask.settled
+    plan = narrowed(plan, ask.hosts, ask.without)
     known = known_values(plan, asked, run)
     hosts = [m for m in plan.hosts if m != OPS]
     found: dict[str, Mapping[str, Answer]] = {}

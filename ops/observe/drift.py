@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ops.observe.fleet import out
 from ops.observe.standing import Kept, Standing
 
 
@@ -30,12 +31,17 @@ class Expected:
 
 
 def drift(found: Mapping[str, Standing], expected: Expected) -> tuple[Drift, ...]:
-    """Everything that is not as it should be, host by host. Hosts that could not be asked are not in ``found``."""
+    """Everything that is not as it should be, host by host. Hosts that could not be asked are not in ``found``.
+
+    A host that is recorded as out is behind on purpose: that is told as such, and is no drift.
+    """
     told: list[Drift] = []
+    left = out(found)
+    serving = {host: standing for host, standing in found.items() if host not in left}
     for host in expected.hosts:
-        if host in found:
+        if host in serving:
             told += _engine(host, found[host], expected) or _host(host, found[host], expected)
-    told += _fleet(found, expected)
+    told += _fleet(serving, expected)
     for host, standing in found.items():
         told += _unfinished(host, standing)
     return tuple(told)

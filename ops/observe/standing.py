@@ -90,6 +90,16 @@ class Open(Answered):
     direction: str = ""
 
 
+class Out(Answered):
+    """A host that is recorded as out: why, by whom, since when, in which run."""
+
+    host: str
+    reason: str = ""
+    owner: str = ""
+    run: str = ""
+    at: str = ""
+
+
 class Standing(Answered):
     """One host's answer. ``configured``: what the proxy's file says is live; ``served``: what the proxy says."""
 
@@ -103,6 +113,7 @@ class Standing(Answered):
     containers: tuple[Container, ...]
     releases: tuple[Kept, ...]
     leases: tuple[Lease, ...]
+    out: tuple[Out, ...] = ()
     open: tuple[Open, ...]
     ledger: tuple[str, ...]
     head: str

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.observe.drift import Drift, Expected
+from ops.observe.fleet import out
 from ops.observe.standing import Container, Kept, Standing
 from ops.observe.texts import listed
 
@@ -52,6 +53,10 @@ def status_text(
     holders = sorted({(x.resource, x.run, x.owner, x.purpose) for s in found.values() for x in s.held()})
     lines += [f"  {what} is held by {who} for {why} (run {run})" for what, run, who, why in holders]
     lines += [f"  unfinished on this machine: {text}" for text in unfinished]
+    left = out(found)
+    for host, record in left.items():
+        lines.append(f"  {host} is out since {record.at} by {record.owner}: {record.reason or 'no reason given'}")
+        lines.append(f"    -> inv host.in {host} --env {expected.environment}")
     told = list(drift)
     if told:
         lines += ["", "Drift (a run is at work, some of this may be its doing):" if holders else "Drift:"]
@@ -59,10 +64,11 @@ def status_text(
             lines += [f"  {d.host}: {d.what}", f"    -> {d.remedy}"]
     for host, why in sorted(unreachable.items()):
         lines += ["", f"{host} could not be asked: {why}"]
-    if not told and not unreachable:
-        live = {found[h].live for h in expected.hosts if h in found}
+    if not told and not set(unreachable) - set(left):
+        live = {found[h].live for h in expected.hosts if h in found and h not in left}
         nothing = "Nothing is live yet: inv deploy --env " + expected.environment + " --version VERSION"
-        lines += ["", "As recorded, and well." if live != {""} else nothing]
+        well = f"As recorded, and well, but for {listed(left)}." if left else "As recorded, and well."
+        lines += ["", well if live != {""} else nothing]
     return "\n".join(lines)
 
 
@@ -87,7 +93,8 @@ def status_json(
     found: Mapping[str, Standing], drift: Iterable[Drift], unreachable: Mapping[str, str], expected: Expected
 ) -> str:
     """The same for machines. ``live`` is null where hosts disagree or nothing is live."""
-    lives = {found[h].live for h in expected.hosts if h in found}
+    left = out(found)
+    lives = {found[h].live for h in expected.hosts if h in found and h not in left}
     live = lives.pop() if len(lives) == 1 else ""
     kept = next((k for s in found.values() if (k := s.kept(live))), None) if live else None
     data: dict[str, Any] = {
@@ -96,6 +103,7 @@ def status_json(
         "live": live or None,
         "version": kept.record.version if kept and kept.record else None,
         "hosts": {host: _host_data(standing) for host, standing in sorted(found.items())},
+        "out": {host: record.model_dump(exclude={"host"}) for host, record in left.items()},
         "drift": [asdict(d) for d in drift],
         "unreachable": dict(unreachable),
     }

@@ -5,7 +5,7 @@ Only a Bound plan can be executed, and only `bind` makes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ops.plan.facts import Facts, computed_at, done_key, stage_key, step_key, value_key
@@ -29,14 +29,33 @@ from ops.plan.model import (
     place,
 )
 
+WITHOUT = "WITHOUT"
+"""The variable that names the hosts that are left out, separated by blanks."""
+LEAVING = "without"
+"""The option of the stages that take them out of traffic and record them as out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What was asked: answers to Asked variables, options by name, and the hosts to limit the run to (empty: all)."""
+    """What was asked: answers to Asked variables, options by name, and the hosts to limit the run to (empty: all).
+
+    ``without``: hosts that are left out because they are broken: neither asked nor leased. ``waived``: addresses of
+    Checks that may fail.
+    """
 
     answers: Mapping[str, str]
     options: frozenset[str] = frozenset()
     hosts: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> Ask:
+        """The same of a plan that is narrowed already: which hosts take no part is an option and an answer now."""
+        if not self.without:
+            return replace(self, hosts=())
+        answers = {**self.answers, WITHOUT: " ".join(self.without)}
+        return replace(self, answers=answers, options=self.options | {LEAVING}, hosts=(), without=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +113,13 @@ class Bound:
     in_place: frozenset[tuple[str, str]]
     options: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    waived: tuple[str, ...] = ()
+    """Addresses of Checks whose failure only warns in this run."""
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The hosts that are left out."""
+        return tuple(self.value(OPS, WITHOUT).split()) if LEAVING in self.options else ()
 
     @property
     def empty(self) -> bool:
@@ -128,41 +154,92 @@ class Bound:
         return tuple(sorted(places))
 
 
-def narrowed(plan: Plan, hosts: tuple[str, ...]) -> Plan:
-    """The plan for some hosts only. The lease, ``fleet`` stages and ops keep theirs.
+def narrowed(plan: Plan, hosts: tuple[str, ...], without: tuple[str, ...] = ()) -> Plan:
+    """The plan for some hosts only. The lease, ``fleet`` stages and ops keep theirs, but for hosts that are left out.
 
-    What runs at ops on behalf of a stage that lost hosts is left out: a test through the balancer would be answered by
-    hosts that take no part.
+    What runs at ops on behalf of a stage that lost hosts to ``hosts`` is left out: a test through the balancer would be
+    answered by hosts that take no part. Hosts ``without`` which the run goes get no traffic, so it stays for them.
+
+    Raises Refused: unknown hosts, or a plan that can't do without those.
     """
-    if not hosts:
-        return plan
-    known = {*plan.hosts, *(h for stage in (*plan.stages, *plan.on_failure) for h in stage.hosts)}
-    if unknown := [h for h in hosts if h not in known]:
-        raise Refused(
-            (
-                Finding(
-                    host="ops",
-                    address="",
-                    message=f"unknown host {', '.join(unknown)}",
-                    remedy=f"the plan's hosts are {', '.join(sorted(known - {OPS}))}",
-                ),
-            )
-        )
+    known = {*plan.hosts, *(h for stage in (*plan.stages, *plan.on_failure) for h in stage.hosts)} - {OPS}
+    if unknown := [h for h in (*hosts, *without) if h not in known]:
+        remedy = f"the plan's hosts are {', '.join(sorted(known))}"
+        raise Refused((_at_ops(f"unknown host {', '.join(unknown)}", remedy),))
+    found = _only(plan, hosts) if hosts else plan
+    if not without:
+        return found
+    if both := sorted({*hosts} & {*without}):
+        raise Refused((_at_ops(f"{', '.join(both)} can't be asked for and left out", "leave it out of --hosts"),))
+    if problems := lacking(found, without):
+        raise Refused(problems)
+    return dropped(found, without)
+
+
+def dropped(plan: Plan, hosts: tuple[str, ...]) -> Plan:
+    """The plan without ``hosts``: they stand in no stage and in no lease any more. A stage without hosts falls."""
+    lease = plan.lease and replace(plan.lease, hosts=tuple(h for h in plan.lease.hosts if h not in hosts))
+    return replace(_cut(plan, lambda stage: tuple(h for h in stage.hosts if h not in hosts)), lease=lease)
+
+
+def lacking(plan: Plan, without: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Why ``plan`` can't do without these hosts; empty when it can.
+
+    A stage under a condition that a host must tell is not judged here: its procedure checks it beforehand.
+    """
+    rest = {h for stage in plan.stages for h in stage.hosts} | set(plan.lease.hosts if plan.lease else ())
+    if not rest - {OPS, *without}:
+        return (_at_ops("no host is left", "mend one first, or follow the page"),)
+    found = []
+    for stage, step in plan.steps():
+        if not isinstance(step.act, Change) or stage.advisory or stage not in plan.stages:
+            continue
+        by_itself = not stage.needed_by and (stage.when is None or stage.when == leaving(stage))
+        places = {place(step, h) for h in stage.hosts} if step.at else set(stage.hosts)
+        if by_itself and places <= set(without):
+            message = f"{step.title} is done by {', '.join(sorted(places))} alone"
+            remedy = "mend that host, or follow the page"
+            found.append(Finding(host=OPS, address=address(stage, step), message=message, remedy=remedy))
+    return tuple(found)
+
+
+def leaving(stage: Stage) -> Option | None:
+    """The stage's condition, if it is one of those that record hosts as left out."""
+    return stage.when if isinstance(stage.when, Option) and stage.when.name == LEAVING else None
+
+
+def _only(plan: Plan, hosts: tuple[str, ...]) -> Plan:
     wanted = {*hosts, OPS}
 
+    def kept(stage: Stage) -> tuple[str, ...]:
+        return stage.hosts if stage.fleet else tuple(h for h in stage.hosts if h in wanted)
+
+    less = {s.id for s in plan.stages if kept(s) != s.hosts}
+    whole = tuple(s for s in plan.stages if s.hosts != (OPS,) or not less & set(s.needed_by))
+    ids = {s.id for s in (*whole, *plan.on_failure)}
+    return _cut(replace(plan, stages=tuple(_serving(s, ids) for s in whole)), kept)
+
+
+def _cut(plan: Plan, kept: Callable[[Stage], tuple[str, ...]]) -> Plan:
+    """The plan whose stages have the hosts that ``kept`` says, and no stage that has none."""
+
     def cut(stage: Stage) -> Stage | None:
-        if stage.fleet:
-            return stage
-        waves = tuple(w for w in (tuple(h for h in wave if h in wanted) for wave in stage.waves) if w)
+        stay = kept(stage)
+        waves = tuple(w for w in (tuple(h for h in wave if h in stay) for wave in stage.waves) if w)
         return replace(stage, waves=waves) if waves else None
 
-    less = {s.id for s in plan.stages if (found := cut(s)) is None or found.hosts != s.hosts}
-    whole = (s for s in plan.stages if s.hosts != (OPS,) or not less & set(s.needed_by))
-    kept = tuple(s for s in (cut(s) for s in whole) if s)
-    ids = {s.id for s in (*kept, *plan.on_failure)}
-    kept = tuple(replace(s, needed_by=tuple(n for n in s.needed_by if n in ids)) for s in kept)
+    stages = tuple(s for s in (cut(s) for s in plan.stages) if s)
     after = tuple(s for s in (cut(s) for s in plan.on_failure) if s)
-    return replace(plan, stages=kept, on_failure=after)
+    ids = {s.id for s in (*stages, *after)}
+    return replace(plan, stages=tuple(_serving(s, ids) for s in stages), on_failure=after)
+
+
+def _serving(stage: Stage, ids: set[str]) -> Stage:
+    return replace(stage, needed_by=tuple(n for n in stage.needed_by if n in ids))
+
+
+def _at_ops(message: str, remedy: str = "") -> Finding:
+    return Finding(host=OPS, address="", message=message, remedy=remedy)
 
 
 def known_values(plan: Plan, ask: Ask, run: str) -> dict[str, dict[str, str]]:
@@ -173,7 +250,8 @@ def known_values(plan: Plan, ask: Ask, run: str) -> dict[str, dict[str, str]]:
     values: dict[str, dict[str, str]] = {m: {"RUN": run, "HOST": m} for m in (*plan.hosts, OPS)}
     asked = {v.name for v in plan.vars if isinstance(v.source, Asked)}
     for name in sorted(set(ask.answers) - asked):
-        problems.append(Finding(host=OPS, address="", message=f"{plan.procedure} asks for no {name}"))
+        said = f"{plan.procedure} can't leave hosts out" if name == WITHOUT else f"{plan.procedure} asks for no {name}"
+        problems.append(_at_ops(said))
     for var in plan.vars:
         for machine, own in values.items():
             if var.at not in ("", machine):
@@ -203,12 +281,14 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
 
     Shared values that differ between hosts, failed preflight checks and hosts that could not be asked refuse.
     """
-    plan = narrowed(plan, ask.hosts)
+    plan = narrowed(plan, ask.hosts, ask.without)
+    ask = ask.settled
     values = known_values(plan, ask, run)
     problems = [
         Finding(host=host, address="", message=f"could not be reached: {why}")
         for host, why in facts.unreachable.items()
     ]
+    problems += _unwaivable(plan, ask)
     problems += _computed(plan, facts, values)
     warnings: list[Finding] = []
     for stage, step in plan.preflight():
@@ -227,7 +307,8 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
                 output=answer.output if answer else "",
                 remedy=step.otherwise,
             )
-            (warnings if step.act.advice else problems).append(finding)
+            allowed = step.act.advice or finding.address in ask.waived
+            (warnings if allowed else problems).append(finding)
     if problems:
         raise Refused(tuple(problems))
     todo, in_place = _todo(plan, ask, facts)
@@ -238,7 +319,18 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
         in_place=frozenset(in_place),
         options=tuple(sorted(ask.options)),
         warnings=tuple(warnings),
+        waived=tuple(sorted(set(ask.waived))),
     )
+
+
+def _unwaivable(plan: Plan, ask: Ask) -> list[Finding]:
+    can = [address(st, s) for st in plan.stages for s in st.steps if isinstance(s.act, Check)]
+    remedy = f"what can be waived here: {', '.join(can) or 'nothing'}"
+    return [
+        _at_ops(f"{name} is no check of this plan, so it can't be waived", remedy)
+        for name in ask.waived
+        if name not in can
+    ]
 
 
 def _computed(plan: Plan, facts: Facts, values: dict[str, dict[str, str]]) -> list[Finding]:
@@ -259,7 +351,7 @@ def _computed(plan: Plan, facts: Facts, values: dict[str, dict[str, str]]) -> li
             seen[machine] = values[machine][var.name] = answer.output
         if var.source.shared and len(set(seen.values())) > 1:
             told = ", ".join(f"{m} says {v!r}" for m, v in sorted(seen.items()))
-            remedy = "look at `inv status`; make the hosts agree, or name the value"
+            remedy = "look at `inv status`; make the hosts agree, or name the value (one that was out: `inv host.in`)"
             message = f"{var.name} ({var.note or 'a value'}) differs: {told}"
             problems.append(Finding(host=min(seen), address="", message=message, remedy=remedy))
         if var.source.shared and seen and OPS in values:
@@ -279,6 +371,10 @@ def _holds(when: When | None, machine: str, key: str, facts: Facts, ask: Ask) ->
             return name in ask.options
         case Holds():
             return facts.holds(machine, key)
+
+
+def _unasked(when: When | None, ask: Ask) -> bool:
+    return isinstance(when, Option) and when.name not in ask.options
 
 
 def _applies(stage: Stage, step: Step, host: str, facts: Facts, ask: Ask) -> bool:
@@ -303,7 +399,7 @@ def _todo(plan: Plan, ask: Ask, facts: Facts) -> tuple[set[tuple[str, str]], set
         (address(st, s), h)
         for st in plan.stages
         for s in st.steps
-        if isinstance(s.act, Change)
+        if isinstance(s.act, Change) and not _unasked(st.when, ask) and not _unasked(s.when, ask)
         for h in st.hosts
         if facts.holds(place(s, h), done_key(st, s, h))
     }

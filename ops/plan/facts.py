@@ -84,8 +84,8 @@ def reading(plan: Plan, var: Var) -> frozenset[str]:
         if names & set(step.reads) or any(f"${n}" in t for n in names for t in texts):
             found |= {place(step, h) for h in stage.hosts} | {h for h in stage.hosts if stage.when or step.when}
     if OPS in found and isinstance(var.source, Computed) and var.source.shared:
-        # the ops machine can't find it out: it takes what the hosts agree on
-        found |= {h for stage in plan.stages for h in stage.hosts}
+        # the ops machine can't find it out: it takes what the hosts agree on that the plan is about
+        found |= {h for stage in plan.stages if not stage.fleet for h in stage.hosts}
     return frozenset(found - {OPS})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ops.plan.bind import Bound, Work
-from ops.plan.canonical import digest
+from ops.plan.canonical import digest, to_data
 from ops.plan.model import OPS
 
 PERSONAL = frozenset({"RUN", "OWNER"})
@@ -18,7 +18,10 @@ def identity(bound: Bound) -> str:
     Who does it and the run's id are left out, and so are warnings, whose texts change with every look.
     """
     values = tuple((m, tuple(p for p in pairs if p[0] not in PERSONAL)) for m, pairs in bound.values)
-    return digest(replace(bound, values=values, warnings=()))
+    data = to_data(replace(bound, values=values, warnings=()))
+    if not bound.waived:
+        del data["waived"]  # a plan saved before anything could be waived keeps its digest
+    return digest(data)
 
 
 def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
@@ -31,6 +34,10 @@ def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
     if one.options != two.options:
         found.append(
             (OPS, f"the options were {', '.join(one.options) or 'none'}, now {', '.join(two.options) or 'none'}")
+        )
+    if one.waived != two.waived:
+        found.append(
+            (OPS, f"waived was {', '.join(one.waived) or 'nothing'}, now {', '.join(two.waived) or 'nothing'}")
         )
     for machine in sorted({m for m, _ in one.values} | {m for m, _ in two.values}):
         was, now = one.environment(machine), two.environment(machine)

@@ -357,13 +357,19 @@ class Plan:
         return any(isinstance(step.act, Change) for stage in self.stages for step in stage.steps)
 
     def preflight(self) -> tuple[tuple[Stage, Step], ...]:
-        """The Checks before the first Change: they run in the probe. Empty for a plan without changes."""
+        """The Checks before the first Change: they run in the probe. Empty for a plan without changes.
+
+        A stage that is done only when asked for by name is not that first Change: what stands behind it is looked at
+        beforehand as well, whether it was asked for or not.
+        """
         found: list[tuple[Stage, Step]] = []
         if not self.changes:
             return ()
         for stage in self.stages:
             for step in stage.steps:
                 if not isinstance(step.act, Check):
+                    if isinstance(stage.when, Option):
+                        break
                     return tuple(found)
                 found.append((stage, step))
         return tuple(found)

@@ -8,7 +8,7 @@ from typing import Any
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.plan.model import Computed, Holds, Lease, Plan, Stage, Var
-from ops.procedures import preflight, stages, values
+from ops.procedures import leaving, preflight, stages, values
 from ops.procedures.facets import facets, moves, waves
 from ops.targets.compose import migrations, release, verdicts
 
@@ -47,6 +47,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         state=inventory.state,
         vars=(
             *values.common(inventory, "deploy"),
+            leaving.asked(inventory),
             values.version(),
             *values.registry_password(inventory),
             *values.settings(inventory),
@@ -63,6 +64,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         stages=(
             *preflight.deploy(inventory, m),
+            *leaving.without(inventory),
             stages.setup(inventory, f),
             stages.fetch(inventory, f),
             *_migrate(inventory, m, f),

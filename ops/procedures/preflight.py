@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.inventory.model import Inventory
+from ops.plan.bind import WITHOUT
 from ops.plan.model import Check, Stage, Step
 from ops.targets.compose.migrations import Moves, declared
 
@@ -97,6 +98,7 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
     floors = (
         'record() { jq -r ".$1 // \\"\\"" "$APP/releases/$2/release.json"; }\n'
         f'if ! [ -s {record} ]; then echo "there is no release here to compare with"; false\n'
+        f"{_migrates(inventory)}"
         'elif [ "$MIGRATE_DOWN" = yes ]; then\n'
         '  test "$(record barrier "$RELEASE")" = "$(record barrier "$CURRENT")" ||\n'
         '    { echo "migration $(record barrier "$CURRENT") of $CURRENT can not be taken back"; false; }\n'
@@ -124,9 +126,20 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
                     floors,
                     "Reversible: --migrate-down takes the schema back (and loses what was written to it). Irreversible:"
                     " go forward with a fixed version.",
-                    ("APP", "RELEASE", "CURRENT", "MIGRATE_DOWN"),
+                    ("APP", "RELEASE", "CURRENT", "MIGRATE_DOWN", WITHOUT),
                 ),
             ),
             waves=(inventory.app_hosts,),
         ),
+    )
+
+
+def _migrates(inventory: Inventory) -> str:
+    """Nobody else takes the migrations back: where that was asked for, their host must take part."""
+    if inventory.migrations is None:
+        return ""
+    host = inventory.migrations.host
+    return (
+        f'elif [ "$MIGRATE_DOWN" = yes ] && [[ " ${WITHOUT} " = *" {host} "* ]]; then\n'
+        f'  echo "the migrations run on {host}, which is left out"; false\n'
     )

@@ -26,6 +26,8 @@ class Procedure:
 def ours() -> tuple[Procedure, ...]:
     """Opsbook's own procedures."""
     from ops.procedures.deploy import deploy
+    from ops.procedures.host_in import host_in
+    from ops.procedures.host_out import host_out
     from ops.procedures.restart import restart
     from ops.procedures.rollback import rollback
     from ops.procedures.smoke_test import smoke_test
@@ -35,6 +37,8 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="rollback", title="Roll back to the previous good release", build=rollback),
         Procedure(name="smoke-test", title="Smoke test what is live", build=smoke_test),
         Procedure(name="restart", title="Restart the live release", build=restart),
+        Procedure(name="host-out", title="Take a host out", build=host_out),
+        Procedure(name="host-in", title="Bring a host back", build=host_in),
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.model import Asked, Change, Check, Computed, Keep, Lease, Plan, Repeat, Stage, Step, Var
-from ops.procedures import stages, values
+from ops.plan.model import Asked, Change, Check, Computed, Holds, Keep, Lease, Plan, Repeat, Stage, Step, Var
+from ops.procedures import leaving, stages, values
 from ops.procedures.facets import facets
 from ops.procedures.preflight import look
 from ops.targets.compose import release
@@ -35,7 +35,8 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     if (smoke := stages.smoke(inventory)) is not None:
         steps.append(smoke)
     if traffic:
-        steps = [traffic[0], *steps, traffic[1]]
+        stays = Holds(probe='test ! -e "$APP/.opsbook/out/$HOST"', say="the host is not recorded as out")
+        steps = [traffic[0], *steps, replace(traffic[1], when=stays)]
     if (write := release.secrets(f)) is not None:
         steps.insert(0, write)
     plan = Plan(
@@ -46,6 +47,7 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         state=inventory.state,
         vars=(
             *values.common(inventory, "restart"),
+            leaving.asked(inventory),
             Var(
                 name="SERVICE",
                 source=Asked(prompt=f"Service to restart ({known})", pattern=known, default="all"),
@@ -57,6 +59,7 @@ def restart(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         stages=(
             Stage(id="preflight", title="Look before touching anything", steps=(something,), waves=(hosts,)),
+            *leaving.without(inventory),
             Stage(
                 id="roll",
                 title="Restart host by host",

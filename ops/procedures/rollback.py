@@ -8,7 +8,7 @@ from typing import Any
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.plan.model import Asked, Computed, Holds, Lease, Plan, Stage, Var
-from ops.procedures import preflight, stages, values
+from ops.procedures import leaving, preflight, stages, values
 from ops.procedures.facets import facets, moves, waves
 from ops.targets.compose import migrations, release, verdicts
 
@@ -55,6 +55,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         state=inventory.state,
         vars=(
             *values.common(inventory, "rollback"),
+            leaving.asked(inventory),
             Var(
                 name="TO",
                 source=Asked(
@@ -91,6 +92,7 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         stages=(
             *preflight.rollback(inventory),
+            *leaving.without(inventory),
             *_before(inventory, m, f),
             roll,
             *_after(inventory, m),

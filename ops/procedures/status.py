@@ -51,6 +51,10 @@ done | jq -cs .)
 leases=$(for path in "$state"/lease/*; do
   jq -Rnc --arg resource "${path##*/}" '[inputs | capture("^(?<key>[a-z]+)=(?<value>.*)$")] | from_entries + {resource: $resource}' "$path"
 done | jq -cs .)
+out=$(for path in "$state"/out/*; do
+  case $path in *.new) continue ;; esac
+  jq -Rnc --arg host "${path##*/}" '[inputs | capture("^(?<key>[a-z]+)=(?<value>.*)$")] | from_entries + {host: $host}' "$path"
+done | jq -cs .)
 open=$(for path in "$state"/runs/*/; do
   path=${path%/}
   for began in "$path"/*/*/*/began; do
@@ -65,10 +69,10 @@ free=$(df -Pm "$APP" / 2>/dev/null | awk 'NR == 2 { print $4 }')
 printf '\n%s ' "$NONCE"
 jq -nc --arg engine "$engine" --arg configured "$configured" --arg served "$served" --arg proxy "$proxy" --arg live "$live" \
   --arg current "$(link current)" --arg previous "$(link previous)" --argjson containers "$containers" --arg head "$head" \
-  --argjson releases "$releases" --argjson leases "$leases" --argjson open "$open" --argjson ledger "$ledger" \
+  --argjson releases "$releases" --argjson leases "$leases" --argjson out "$out" --argjson open "$open" --argjson ledger "$ledger" \
   --arg boot "$(cat /proc/sys/kernel/random/boot_id)-$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)" --arg up "$(cut -d. -f1 /proc/uptime)" --arg free "$free" --arg now "$(date +%s)" \
   '{engine: $engine, proxy: $proxy, configured: $configured, served: $served, live: $live, current: $current,
-    previous: $previous, containers: $containers, releases: $releases, leases: $leases, open: $open, ledger: $ledger,
+    previous: $previous, containers: $containers, releases: $releases, leases: $leases, out: $out, open: $open, ledger: $ledger,
     head: $head, boot: $boot, uptime: ($up | tonumber), now: ($now | tonumber), disk_mb: ($free | tonumber? // null)}'
 """.strip("\n")
 

@@ -146,6 +146,12 @@ class Page:
     """On a page of today's plan: what to know about it."""
 
     @property
+    def command(self) -> str:
+        """What is typed for it, e.g. ``inv host.out``: the tasks of hosts are a collection of their own."""
+        noun, dash, verb = self.procedure.partition("-")
+        return f"inv {noun}.{verb}" if dash and noun == "host" else f"inv {self.procedure}"
+
+    @property
     def points_of_no_return(self) -> tuple[str, ...]:
         """Anchors of the steps behind which nothing is taken back."""
         return tuple(e.anchor for part in self.parts for e in part.entries if e.no_return)

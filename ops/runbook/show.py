@@ -31,6 +31,7 @@ def text(bound: Bound) -> str:
     plan = bound.plan
     lines = [f"{plan.title}: {plan.app}, {plan.environment} (digest {identity(bound)[:12]})"]
     lines += _values(bound)
+    lines += [f"  {said}" for said in _allowances(bound)]
     if bound.empty:
         lines += ["", "Nothing is to be done."]
     for stage in bound.stages():
@@ -40,6 +41,13 @@ def text(bound: Bound) -> str:
     for warning in bound.warnings:
         lines += ["", f"Warning, {warning.host}: {warning.message}. {warning.remedy}".rstrip()]
     return "\n".join(lines)
+
+
+def _allowances(bound: Bound) -> list[str]:
+    """What this run does without, and why."""
+    because = f" because {bound.value(OPS, 'REASON')}" if bound.value(OPS, "REASON") else ""
+    said = [("left out", bound.without), ("waived", bound.waived)]
+    return [f"{word}: {listed(names)}{because}" for word, names in said if names]
 
 
 def data(bound: Bound) -> str:
@@ -94,7 +102,8 @@ class _Marks(Today):
         self._looked = {address(stage, step) for stage, step in bound.plan.preflight()}
         head = f"This is today's page, made for plan {identity(bound)[:12]}: true until something changes."
         nothing = ("Nothing is to be done.",) if bound.empty else ()
-        self.notes = (head, *nothing, *(f"Warning, {w.host}: {w.message}." for w in bound.warnings))
+        allowed = tuple(f"{said[0].upper()}{said[1:]}." for said in _allowances(bound))
+        self.notes = (head, *allowed, *nothing, *(f"Warning, {w.host}: {w.message}." for w in bound.warnings))
 
     def entry(self, stage: Stage, step: Step) -> str:
         """``do it on app2; in place already on app1``."""

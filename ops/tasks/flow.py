@@ -31,6 +31,8 @@ from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
 from ops.tasks.wish import Wish, run_id, typed
 
+OURS = ("deploy", "rollback", "restart", "smoke-test", "host-out", "host-in")
+"""Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10
 """Exit code of ``--plan`` when nothing is to do."""
 
@@ -103,7 +105,7 @@ class Flow:
                 links,
                 secrets,
                 desk.tell(),
-                actor=actor(plan.procedure, self._wish.answers.get("REASON", "")),
+                actor=actor(plan.procedure, self._wish.reason),
                 ops_state=ops_state(self._loaded),
                 person=desk.person,
                 asked=desk.interrupted,
@@ -118,13 +120,28 @@ class Flow:
         """What is asked of the plan: the command line's, on top of a saved plan's where one is to be executed."""
         wish = self._wish
         if not wish.plan_file:
-            return Ask(answers=self._answers(plan, wish.answers), options=wish.options, hosts=wish.hosts), None
+            return (
+                Ask(
+                    answers=self._answers(plan, wish.answers),
+                    options=wish.options,
+                    hosts=wish.hosts,
+                    without=wish.without,
+                    waived=wish.waived,
+                ),
+                None,
+            )
         found = saved.read(Path(wish.plan_file))
         if (found.procedure, found.environment) != (wish.procedure, wish.env):
             message = f"{wish.plan_file} holds a plan for {found.procedure} in {found.environment}"
             raise Refused((_finding(message, f"inv {found.procedure} --env {found.environment} --plan-file …"),))
         answers = {**found.ask.answers, **wish.answers}
-        ask = Ask(answers=answers, options=found.ask.options | wish.options, hosts=wish.hosts or found.ask.hosts)
+        ask = Ask(
+            answers=answers,
+            options=found.ask.options | wish.options,
+            hosts=wish.hosts or found.ask.hosts,
+            without=wish.without or found.ask.without,
+            waived=wish.waived or found.ask.waived,
+        )
         return ask, found
 
     def _answers(self, plan: Plan, given: Mapping[str, str]) -> dict[str, str]:
@@ -133,7 +150,7 @@ class Flow:
         missing = [n for n, source in asked.items() if source.default is None and not given.get(n)]
         if missing:
             flags = [f"--{n.lower().replace('_', '-')}" for n in missing]
-            own = self._procedure.name not in ("deploy", "rollback", "restart", "smoke-test")
+            own = self._procedure.name not in OURS
             told = [f"--answer {n}=…" for n in missing] if own else flags
             raise Refused(
                 tuple(

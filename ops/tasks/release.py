@@ -26,6 +26,14 @@ COMMON = {
 """Help of the flags that every procedure has. ``--env`` has no default: nobody deploys to production by omission."""
 
 REASON = {"reason": "why, for the records (one line)"}
+WITHOUT = {
+    "without": "go without these hosts, separated by commas: they are broken; recorded as out, they get no traffic"
+    " until `inv host.in`; needs --reason"
+}
+EMERGENCY = {
+    "emergency": "checks that may fail, by their names on the page, separated by commas (preflight.disk, roll.smoke,"
+    " …); needs --reason"
+}
 
 
 @task(
@@ -33,6 +41,7 @@ REASON = {"reason": "why, for the records (one line)"}
     help={
         **COMMON,
         **REASON,
+        **EMERGENCY,
         "version": "version to deploy: the tag of its images",
         "accept-downtime": "accept that the app is down while incompatible migrations run",
     },
@@ -42,6 +51,7 @@ def deploy(
     env: str = "",
     version: str = "",
     accept_downtime: bool = False,
+    emergency: str = "",
     reason: str = "",
     hosts: str = "",
     plan: bool = False,
@@ -54,7 +64,8 @@ def deploy(
 ) -> None:
     """Deploy a version: fetch, migrate, roll over the hosts, smoke-test; a failure puts the fleet back."""
     answers = {"VERSION": version, "ACCEPT_DOWNTIME": _yes(accept_downtime), "REASON": reason}
-    run(ctx, "deploy", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+    flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
+    run(ctx, "deploy", env, answers, emergency=emergency, **flags)
 
 
 @task(
@@ -62,6 +73,8 @@ def deploy(
     help={
         **COMMON,
         **REASON,
+        **WITHOUT,
+        **EMERGENCY,
         "to": "release to return to (default: the newest good one that is not live; `inv releases` lists them)",
         "migrate-down": "take the schema back too; what was written to the places a migration added is lost",
     },
@@ -71,6 +84,8 @@ def rollback(
     env: str = "",
     to: str = "",
     migrate_down: bool = False,
+    without: str = "",
+    emergency: str = "",
     reason: str = "",
     hosts: str = "",
     plan: bool = False,
@@ -83,17 +98,26 @@ def rollback(
 ) -> None:
     """Roll back to the previous good release, or to the one named with --to. Needs no registry."""
     answers = {"TO": to, "MIGRATE_DOWN": _yes(migrate_down), "REASON": reason}
-    run(ctx, "rollback", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+    flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
+    run(ctx, "rollback", env, answers, without=without, emergency=emergency, **flags)
 
 
 @task(
     auto_shortflags=False,
-    help={**COMMON, **REASON, "service": "only this service (default: all services of the release)"},
+    help={
+        **COMMON,
+        **REASON,
+        **WITHOUT,
+        **EMERGENCY,
+        "service": "only this service (default: all services of the release)",
+    },
 )
 def restart(
     ctx: Context,
     env: str = "",
     service: str = "",
+    without: str = "",
+    emergency: str = "",
     reason: str = "",
     hosts: str = "",
     plan: bool = False,
@@ -106,7 +130,8 @@ def restart(
 ) -> None:
     """Restart the live release host by host, with the current secrets; never a datastore."""
     answers = {"SERVICE": service, "REASON": reason}
-    run(ctx, "restart", env, answers, **_flags(hosts, plan, json, format, plan_out, plan_file, yes, log))
+    flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
+    run(ctx, "restart", env, answers, without=without, emergency=emergency, **flags)
 
 
 @task(name="smoke-test", auto_shortflags=False, help=COMMON)

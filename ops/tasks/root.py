@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from invoke.collection import Collection
 
-from ops.tasks import containers, doctor, init, inventory, lab, release, runbook, status, takeover
+from ops.tasks import containers, doctor, host, init, inventory, lab, release, runbook, status, takeover
 from ops.tasks.own import BadProcedure, checked, configuration
 
 
@@ -32,7 +32,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         lab.ns,
         inventory.ns,
         runbook.ns,
-        runbook.ns,
+        host.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:

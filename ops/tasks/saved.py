@@ -34,7 +34,13 @@ def write(path: Path, procedure: str, ask: Ask, bound: Bound) -> str:
         "procedure": procedure,
         "environment": bound.plan.environment,
         "digest": digest,
-        "ask": {"answers": dict(ask.answers), "options": sorted(ask.options), "hosts": list(ask.hosts)},
+        "ask": {
+            "answers": dict(ask.answers),
+            "options": sorted(ask.options),
+            "hosts": list(ask.hosts),
+            "without": list(ask.without),
+            "waived": list(ask.waived),
+        },
         "bound": to_data(bound),
     }
     temporary = path.with_name(f".{path.name}.new")
@@ -55,7 +61,13 @@ def read(path: Path) -> Saved:
         found = Saved(
             procedure=data["procedure"],
             environment=data["environment"],
-            ask=Ask(answers=dict(asked["answers"]), options=frozenset(asked["options"]), hosts=tuple(asked["hosts"])),
+            ask=Ask(
+                answers=dict(asked["answers"]),
+                options=frozenset(asked["options"]),
+                hosts=tuple(asked["hosts"]),
+                without=tuple(asked.get("without", ())),
+                waived=tuple(asked.get("waived", ())),
+            ),
             bound=from_data(data["bound"], Bound, "bound"),
             digest=data["digest"],
         )

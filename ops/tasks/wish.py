@@ -28,6 +28,11 @@ class Wish:
     answers: Mapping[str, str] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
     hosts: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    """Hosts that are left out because they are broken."""
+    waived: tuple[str, ...] = ()
+    """Addresses of checks that may fail."""
+    reason: str = ""
     plan: bool = False
     """Only show the plan."""
     format: str = "text"
@@ -45,6 +50,8 @@ def wish(
     *,
     options: Iterable[str] = (),
     hosts: str = "",
+    without: str = "",
+    emergency: str = "",
     plan: bool = False,
     json: bool = False,
     format: str = "",  # noqa: A002 - the flag's name
@@ -65,12 +72,19 @@ def wish(
         raise BadWish(f"--{'json' if json else 'format ' + shown} shapes the plan that is shown: add --plan")
     if plan and plan_file:
         raise BadWish("--plan-file executes a saved plan and --plan only shows one: leave one out")
+    reason = answers.get("REASON", "")
+    for flag, given in (("without", without), ("emergency", emergency)):
+        if given and not reason:
+            raise BadWish(f"--{flag} asks for a --reason: whoever comes next must know why")
     return Wish(
         procedure=procedure,
         env=env,
         answers={name: value for name, value in answers.items() if value},
         options=frozenset(options),
-        hosts=tuple(dict.fromkeys(h.strip() for h in hosts.split(",") if h.strip())),
+        hosts=_listed(hosts),
+        without=_listed(without),
+        waived=_listed(emergency),
+        reason=reason,
         plan=plan or bool(plan_out),
         format=shown,
         plan_out=plan_out,
@@ -78,6 +92,10 @@ def wish(
         yes=yes,
         log=log,
     )
+
+
+def _listed(given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
 
 
 def pairs(given: Iterable[str], flag: str) -> dict[str, str]:

@@ -195,7 +195,7 @@ def damaged(change: str) -> bytes:
     ("change", "said"),
     [
         ("cut", "plan is truncated or corrupted"),
-        ("future", "schema 2 is not one that this version reads"),
+        ("future", "schema 3 is not one that this version reads"),
         ("unknown field", r"plan\.stages\[0\]\.steps\[0\]: unknown colour"),
         ("unknown kind", r"plan\.stages\[0\]\.steps\[0\]\.act: unknown kind 'dance'"),
         ("wrong type", r"plan\.stages\[0\]\.steps\[1\]\.timeout: '60' is not int"),

@@ -222,6 +222,19 @@ def test_advice_and_advisory_stages_only_warn(lab: Lab) -> None:
     assert "app2/two" in lab.files()
 
 
+def test_a_waived_gate_warns_and_the_run_goes_on(lab: Lab) -> None:
+    gate = Step(id="gate", title="Well", why="w", act=Check(run="echo ill; false"), otherwise="look there")
+    asked = plan(lab, stage("a", write("one"), gate, write("two")))
+    assert lab.run(asked).exit == 30
+    assert lab.files() == {}
+    outcome = lab.run(asked, Ask(answers={}, waived=("a.gate",)))
+    assert outcome.exit == 0
+    assert {(w.host, w.address) for w in outcome.warnings} == {("app1", "a.gate"), ("app2", "a.gate")}
+    assert {"app1/two", "app2/two"} <= set(lab.files())
+    begun = [e for path in sorted(lab.ops_state.rglob("journal.jsonl")) for e in read(path).entries if e.kind == "run"]
+    assert [e.data["waived"] for e in begun if e.data["waived"]] == [["a.gate"]], "who waived what is on record"
+
+
 def test_a_plan_without_changes_runs_all_checks_everywhere_and_says_no(lab: Lab) -> None:
     outcome = lab.run(plan(lab, stage("smoke", *(_smoke(i) for i in range(3))), lease=None))
     assert outcome.exit == 1

@@ -14,6 +14,7 @@ from inventory_parts import SMALL, loaded
 
 from ops.observe import tables
 from ops.observe.drift import Drift, Expected, drift
+from ops.observe.fleet import NoExample, example
 from ops.observe.standing import Standing
 from ops.procedures.status import text
 
@@ -261,6 +262,9 @@ def test_a_host_tells_what_lies_there(tmp_path: Path) -> None:
             (folder / "verdict").touch()
     (state / "runs" / "r7" / "direction").write_text("undoing\n")
     (state / "schema").write_text("0001\n0002 pending\n")
+    (state / "out").mkdir()
+    (state / "out" / "app2").write_text("reason=it's = burning\nowner=ada@desk\nrun=r7\nat=2026-01-31T10:00:00Z\n")
+    (state / "out" / "app3.new").write_text("reason=to")
     inspected = {
         "Name": "/shop-test-v1-aaaaaaaa-api-1",
         "Image": "sha256:1",
@@ -289,4 +293,74 @@ def test_a_host_tells_what_lies_there(tmp_path: Path) -> None:
     assert found.leases[0].owner == "bob 'the \"builder\"'"
     assert [(o.run, o.step, o.direction) for o in found.open] == [("r7", "roll.switch", "undoing")]
     assert found.ledger == ("0001", "0002 pending")
+    assert [(o.host, o.reason, o.owner, o.run, o.at) for o in found.out] == [
+        ("app2", "it's = burning", "ada@desk", "r7", "2026-01-31T10:00:00Z")
+    ]
     assert (found.containers[0].service, found.containers[0].restarts, found.containers[0].well) == ("api", 2, True)
+
+
+# ---------------------------------------------------------------- hosts that are out
+
+OUT = {"host": "app2", "reason": "it burns", "owner": "ada@desk", "run": "r7", "at": "2026-01-31T10:00:00Z"}
+
+
+def test_a_host_that_is_out_is_told_as_such_and_is_no_drift() -> None:
+    behind = standing("app2", live="v0-00000000", current="v0-00000000", proxy="exited", containers=[])
+    found = {"app1": standing(out=[OUT]), "app2": behind}
+    assert drift(found, EXPECTED) == ()
+    assert drift({**found, "app1": standing()}, EXPECTED) != ()
+    text = tables.status_text(found, (), {}, EXPECTED)
+    assert "  app2 is out since 2026-01-31T10:00:00Z by ada@desk: it burns" in text
+    assert "    -> inv host.in app2 --env test" in text
+    assert "As recorded, and well, but for app2." in text
+    data = json.loads(tables.status_json(found, (), {}, EXPECTED))
+    assert data["out"] == {"app2": {k: v for k, v in OUT.items() if k != "host"}}
+    assert data["live"] == "v1-aaaaaaaa"
+
+
+def test_one_that_is_out_and_silent_leaves_the_others_well() -> None:
+    text = tables.status_text({"app1": standing(out=[OUT])}, (), {"app2": "no route"}, EXPECTED)
+    assert "app2 could not be asked: no route" in text
+    assert "As recorded, and well, but for app2." in text
+    assert "As recorded" not in tables.status_text({"app1": standing()}, (), {"app2": "no route"}, EXPECTED)
+
+
+HOSTS = ("app1", "app2", "app3")
+
+
+def test_who_comes_back_learns_from_those_that_serve() -> None:
+    releases = [kept(good="1700000005"), kept("v0-00000000", good="1700000001"), kept("v2-bbbbbbbb", good="", bad="17")]
+    found = {
+        "app1": standing(out=[OUT], previous="v0-00000000", releases=releases),
+        "app2": standing(live="v9-99999999"),
+    }
+    seen = example(found, (), ("app1", "app2"), "app2")
+    assert (seen.live, seen.version, seen.previous) == ("v1-aaaaaaaa", "v1", "v0-00000000")
+    assert (seen.good, seen.bad, seen.away) == (("v1-aaaaaaaa", "v0-00000000"), ("v2-bbbbbbbb",), ())
+
+
+def test_a_second_host_that_is_out_is_no_example_and_may_stay_away() -> None:
+    found = {"app1": standing(out=[OUT]), "app3": standing(live="v9-99999999")}
+    assert example(found, ("app2",), HOSTS, "app3").away == ("app2",)
+    assert example(found, (), HOSTS, "app3").live == "v1-aaaaaaaa"
+
+
+def test_the_one_host_of_a_fleet_is_its_own_example() -> None:
+    assert example({"app1": standing()}, (), ("app1",), "app1").live == "v1-aaaaaaaa"
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            {"app1": standing(), "app3": standing(live="v9-99999999")},
+            "disagree: app1 has v1-aaaaaaaa live, app3 has v9-",
+        ),
+        ({"app1": standing(live="", releases=[])}, "nothing is live there"),
+        ({"app1": standing(live="v9-99999999")}, "no readable release.json"),
+        ({"app2": standing()}, "app1, app3 are out or silent"),
+    ],
+)
+def test_without_an_example_nobody_comes_back(found: dict[str, Standing], told: str) -> None:
+    with pytest.raises(NoExample, match=told):
+        example(found, (), HOSTS, "app2")

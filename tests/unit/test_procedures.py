@@ -103,7 +103,7 @@ def test_every_step_speaks_to_its_reader(name: str) -> None:
 def test_deploy_in_order() -> None:
     p = plan("deploy")
     assert [s.id for s in p.stages] == [
-        "preflight", "schema", "setup", "fetch", "halt", "migrate", "roll", "verify", "record", "tidy",
+        "preflight", "schema", "without", "without-record", "setup", "fetch", "halt", "migrate", "roll", "verify", "record", "tidy",
     ]  # fmt: skip
     roll = next(s for s in p.stages if s.id == "roll")
     assert [s.id for s in roll.steps] == ["start", "smoke", "switch", "workers", "link", "stop-old"]
@@ -113,10 +113,9 @@ def test_deploy_in_order() -> None:
 
 
 def test_barriers_stay_within_four_and_the_waves() -> None:
+    optional = ("halt", "migrate-first", "migrate-last", "without", "without-record")
     for name in NAMES:
-        stages = [
-            s for s in plan(name).stages if s.id not in ("preflight", "schema", "halt", "migrate-first", "migrate-last")
-        ]
+        stages = [s for s in plan(name).stages if s.id not in ("preflight", "schema", "release", *optional)]
         waves = sum(len(s.waves) for s in stages)
         rolled = next((len(s.waves) for s in stages if s.id == "roll"), 0)
         assert waves - 1 <= 4 + rolled + 1, name
@@ -149,7 +148,7 @@ def test_a_restart_never_touches_what_is_not_released() -> None:
     asked = p.var("SERVICE").source
     assert "cache" not in getattr(asked, "pattern", "")
     repeats = [s for _, s in p.steps() if isinstance(s.act, Change) and isinstance(s.act.done_when, Repeat)]
-    assert {s.id for s in repeats} == {"secrets", "recreate", "in"}
+    assert {s.id for s in repeats} == {"secrets", "recreate", "in", "traffic"}
 
 
 def test_what_is_undone_was_changed_by_us() -> None:

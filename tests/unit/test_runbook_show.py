@@ -86,3 +86,17 @@ def test_nothing_to_do_is_said() -> None:
     empty = replace(bound(), todo=frozenset())
     assert "Nothing is to be done." in show.text(empty)
     assert "Nothing is to be done." in show.today(empty, SSH)
+
+
+def test_what_a_run_does_without_is_shown_with_its_reason() -> None:
+    made = replace(
+        bound(),
+        options=("without",),
+        waived=("roll.smoke",),
+        values=(("ops", (("REASON", "it burns"), ("WITHOUT", "app2"))),),
+    )
+    lines = show.text(made).splitlines()
+    assert "  left out: app2 because it burns" in lines
+    assert "  waived: roll.smoke because it burns" in lines
+    assert "**Waived: roll.smoke because it burns.**" in show.today(made, SSH)
+    assert "waived" not in show.text(bound())

@@ -193,6 +193,18 @@ def test_a_saved_plan_keeps_its_answers_and_options(world: World, tmp_path: Path
     assert set(world.lab.files()) == {"app1/a", "app1/c"}
 
 
+def test_a_saved_plan_keeps_whom_and_what_it_goes_without(world: World, tmp_path: Path) -> None:
+    names = Var(name="WITHOUT", source=Asked(prompt="Whom", pattern="app[12]", default=""))
+    why = Var(name="REASON", source=Asked(prompt="Why", pattern=".*", default=""))
+    no = Step(id="no", title="No", why="w", act=Check(run="false"))
+    world.plan = plan(world.lab, stage("one", write("a"), no), variables=(names, why))
+    file = tmp_path / "plan.json"
+    assert world.go({"REASON": "x"}, plan_out=str(file), without="app2", emergency="one.no") == 0
+    assert world.go(plan_file=str(file)) == 0
+    assert set(world.lab.files()) == {"app1/a"}
+    assert world.lab.execs("app2") == 0, "who is left out is not even asked"
+
+
 def test_a_saved_plan_of_another_procedure_is_refused(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,11 @@ def test_empty_answers_are_left_out_and_hosts_are_split() -> None:
     assert (made.plan, made.format, made.yes) == (False, "text", False)
 
 
+def test_going_without_hosts_and_checks_says_why() -> None:
+    made = wish("rollback", "lab", {"REASON": "it burns"}, without="app2, app3,app2", emergency="roll.smoke")
+    assert (made.without, made.waived, made.reason) == (("app2", "app3"), ("roll.smoke",), "it burns")
+
+
 def test_plan_out_only_plans() -> None:
     assert wish("deploy", "lab", {}, plan_out="p.json").plan
 
@@ -30,6 +35,8 @@ def test_plan_out_only_plans() -> None:
         ({"plan": True, "format": "pdf"}, "none of text, json, md"),
         ({"log": "xml"}, "none of json, text"),
         ({"plan": True, "plan_file": "p.json"}, "leave one out"),
+        ({"without": "app2"}, "--without asks for a --reason"),
+        ({"emergency": "preflight.disk"}, "--emergency asks for a --reason"),
     ],
 )
 def test_contradictions_say_what_to_type(flags: dict[str, object], told: str) -> None:
