@@ -30,6 +30,7 @@ from ops.engine.turn import Person, Turns, recorded
 from ops.plan.bind import Bound, Finding, Refused, Work
 from ops.plan.canonical import Unreadable, parse
 from ops.plan.identity import identity
+from ops.plan.leaving import leaving_stages
 from ops.plan.model import OPS, Change, Plan
 from ops.plan.preamble import PREAMBLE
 from ops.plan.wire import backward
@@ -241,12 +242,23 @@ def forget(
 
 
 def _conclusion(aim: Aim, direction: Direction, drive: Drive, turns: Turns) -> Conclusion:
+    if aim == "abort" or direction == "undoing":
+        _leave_out(drive, turns)
     if aim == "abort":
         return abort(turns, drive.course, undoing=direction == "undoing")
     if direction == "undoing":
         return carry_back(turns, drive.course)
     drive.forward(turns)
     return conclude(turns, drive.course)
+
+
+def _leave_out(drive: Drive, turns: Turns) -> None:
+    """Hosts that are left out are taken out of traffic and recorded as out before the others go back."""
+    bound = turns.bound
+    steps = frozenset((f"{st.id}.{s.id}", h) for st in leaving_stages(bound) for s in st.steps for h in st.hosts)
+    if bound.without and steps & bound.todo:
+        only = drive.turns(replace(bound, todo=bound.todo & steps), turns.crew, turns.ledger)
+        drive.forward(only)
 
 
 def _trust(ops_state: Path, run: str) -> None:

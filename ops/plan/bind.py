@@ -276,6 +276,9 @@ def known_values(plan: Plan, ask: Ask, run: str) -> dict[str, dict[str, str]]:
     return values
 
 
+_AWAY = "Bring it back (`inv doctor` looks closer). A rescue can leave it out: --without HOST --reason …"
+
+
 def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
     """Binds the plan. Raises Refused with every finding at once.
 
@@ -285,7 +288,7 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
     ask = ask.settled
     values = known_values(plan, ask, run)
     problems = [
-        Finding(host=host, address="", message=f"could not be reached: {why}")
+        Finding(host=host, address="", message=f"could not be reached: {why}", remedy=_AWAY)
         for host, why in facts.unreachable.items()
     ]
     problems += _unwaivable(plan, ask)

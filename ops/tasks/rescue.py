@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ops.engine.fleet import Fleet, Links
 from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
@@ -16,6 +17,7 @@ from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.observe import remaining
 from ops.plan.bind import Finding, Refused
+from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
 from ops.records.leaders import gone
 from ops.records.traces import Known, Told
@@ -29,7 +31,10 @@ from ops.tasks.wish import typed
 
 
 class Rescue:
-    """One command that takes over a run. ``overtake``: though its lease is alive; ``forget``: only close the books."""
+    """One command that takes over a run.
+
+    ``without``: hosts that are left out. ``overtake``: though its lease is alive; ``forget``: only close the books.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Rescue:
         *,
         run: str = "",
         reason: str = "",
+        without: str = "",
         overtake: bool = False,
         forget: bool = False,
         plan: bool = False,
@@ -50,6 +56,7 @@ class Rescue:
         self._loaded = loaded
         self._run = run
         self._reason = reason
+        self._without = tuple(dict.fromkeys(h.strip() for h in without.split(",") if h.strip()))
         self._overtake = overtake
         self._forget = forget
         self._plan = plan
@@ -82,9 +89,10 @@ class Rescue:
     def _all(self, stack: ExitStack) -> int:
         links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
-        told, failed = survey(links, (*self._loaded.inventory.hosts, OPS))
+        asked = [h for h in (*self._loaded.inventory.hosts, OPS) if h not in self._without]
+        told, failed = survey(links, asked)
         known = choose(told, self._run)
-        found = load(known, told)
+        found = self._left_out(load(known, told))
         desk = self._desk = Desk(
             self._loaded,
             found.run,
@@ -96,11 +104,18 @@ class Rescue:
         desk.open(stack)
         if failed:
             raise Refused(
-                tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items())
+                tuple(
+                    Finding(
+                        host=m,
+                        address="",
+                        message=e.cause,
+                        remedy=f"{e.remedy}; or leave it out: --without {m} --reason …",
+                    )
+                    for m, e in failed.items()
+                )
             )
-        secrets = (
-            {} if self._forget else plan_secrets(self._loaded, found.bound.plan, wanted(to_serve(found, self._aim)))
-        )
+        names = frozenset[str]() if self._forget else wanted(to_serve(found, self._aim))
+        secrets = plan_secrets(self._loaded, found.bound.plan, names)
         desk.redact = redactor(self._loaded, secrets)
         if self._plan:
             shown = remaining.data if self._json else remaining.text
@@ -134,6 +149,26 @@ class Rescue:
                 asked=desk.interrupted,
             )
         return desk.end(outcome)
+
+    def _left_out(self, found: Unfinished) -> Unfinished:
+        """Without the hosts that are to be left out. Raises Refused when only they could carry the run on."""
+        if not self._without:
+            return found
+        if not remaining.backward(found, self._aim):
+            done = found.done()
+            if lost := [w for w in orphaned(found.bound, self._without) if w.key not in done]:
+                raise Refused(
+                    tuple(
+                        Finding(
+                            host=w.host,
+                            address=w.address,
+                            message=f"only {w.place} can do this: {w.step.title}",
+                            remedy="bring it back, or take the run back: inv abort --without …",
+                        )
+                        for w in lost
+                    )
+                )
+        return replace(found, bound=left_out(found.bound, self._without, reason=self._reason))
 
     def _question(self, found: Unfinished) -> str:
         if self._forget:

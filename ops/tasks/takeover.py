@@ -18,6 +18,7 @@ FLAGS = {
     **ENV,
     "run": "the run, when several are unfinished (default: the only one)",
     "reason": "why, for the records (one line)",
+    "without": "leave out these hosts, separated by commas: recorded as out, and kept from traffic (with --reason)",
     "take-over": "take it over although its lease is alive: you know that whoever led it is gone",
     "plan": "only show what would be done; exit 10 when nothing would",
     "json": "with --plan: machine-readable",
@@ -32,6 +33,7 @@ def resume(
     env: str = "",
     run: str = "",
     reason: str = "",
+    without: str = "",
     take_over: bool = False,
     plan: bool = False,
     json: bool = False,
@@ -39,7 +41,8 @@ def resume(
     log: str = "",
 ) -> None:
     """Carry an unfinished run to its end, in the direction it was going; from any machine, as often as it takes."""
-    _go("resume", env, run=run, reason=reason, overtake=take_over, plan=plan, json=json, yes=yes, log=log)
+    more: dict[str, Any] = {"plan": plan, "json": json, "yes": yes, "log": log}
+    _go("resume", env, run=run, reason=reason, without=without, overtake=take_over, **more)
 
 
 @task(
@@ -51,6 +54,7 @@ def abort(
     env: str = "",
     run: str = "",
     reason: str = "",
+    without: str = "",
     take_over: bool = False,
     forget: bool = False,
     plan: bool = False,
@@ -59,7 +63,8 @@ def abort(
     log: str = "",
 ) -> None:
     """Take an unfinished run back: every host ends as if it had never begun; from any machine."""
-    _go("abort", env, run=run, reason=reason, overtake=take_over, forget=forget, plan=plan, json=json, yes=yes, log=log)
+    more: dict[str, Any] = {"plan": plan, "json": json, "yes": yes, "log": log}
+    _go("abort", env, run=run, reason=reason, without=without, overtake=take_over, forget=forget, **more)
 
 
 def _go(aim: Aim, env: str, *, forget: bool = False, **flags: Any) -> None:
@@ -68,6 +73,8 @@ def _go(aim: Aim, env: str, *, forget: bool = False, **flags: Any) -> None:
 
     if forget and not flags["reason"]:
         raise Exit("abort: --forget closes the books on hosts as they are: say why with --reason", code=20)
+    if flags["without"] and not flags["reason"]:
+        raise Exit(f"{aim}: --without leaves hosts as they are: say why with --reason", code=20)
     if flags["json"] and not flags["plan"]:
         raise Exit(f"{aim}: --json shapes what --plan shows: add --plan", code=20)
     with ExitStack() as stack:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from engine_parts import ACTOR, Lab, plan, stage, write
 
+from ops.engine.fleet import Links
 from ops.engine.outcome import Locked
-from ops.engine.takeover import NothingUnfinished
+from ops.engine.takeover import NothingUnfinished, choose, load, take_over
 from ops.plan.bind import Refused
+from ops.plan.leaving import left_out
 from ops.plan.model import Change
 from ops.records.traces import unfinished
 
@@ -182,3 +184,19 @@ def test_a_damaged_record_is_refused_by_name_and_nothing_is_guessed(lab: Lab) ->
     path.unlink()
     assert lab.take_over("resume").exit == 0
     assert names(lab) == ALL
+
+
+def test_a_dead_host_is_left_out_of_what_is_taken_over(lab: Lab) -> None:
+    assert killed(lab.root, 17)
+    told = lab.told("app1", "ops")
+    found = load(choose(told), told)
+    found = replace(found, bound=left_out(found.bound, ("app2",)))
+    links = Links(lab.fleet())
+    seen = {h: " ".join(f"{x.resource}={x.token}" for x in t.leases) for h, t in told.items()}
+    try:
+        outcome = take_over(found, "resume", links, {}, lab.tell, actor=ACTOR, ops_state=lab.root / "b", seen=seen)
+    finally:
+        links.close()
+    assert outcome.exit == 0
+    assert {n for n in names(lab) if n.startswith("app1/")} == {n for n in ALL if n.startswith("app1/")}
+    assert links.execs["app2"] == 0
