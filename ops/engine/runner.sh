@@ -257,7 +257,10 @@ finish() {
         what=unknown
         # The launcher was killed: what it left running would go on beside whatever comes next.
         for o in $(set +f; cd /proc && echo [0-9]*); do
-          { tr '\0' ' ' <"/proc/$o/cmdline" | grep -qF "; . $d/script" && $as kill -KILL "-$o"; } 2>/dev/null
+          # A shell's read drops the NULs. No process is started for each that is looked at: a busy host has many.
+          line=''
+          IFS= read -r line 2>/dev/null <"/proc/$o/cmdline"
+          case $line in *"; . $d/script"*) $as kill -KILL "-$o" 2>/dev/null ;; esac
         done
       else what=neverstarted; fi
       total=$sent
