@@ -6,6 +6,7 @@ how it ended. The connection may break at any time; what ran goes on, and its en
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import threading
@@ -160,7 +161,8 @@ class HostSession:
         session.tokens |= tokens or {}
         session._reader.start()
         try:
-            session.put("preamble", preamble)
+            with contextlib.suppress(ConnectionLost):  # who left before we wrote has said why: that is read next
+                session.put("preamble", preamble)
             event = session._next()
             if event.words[:1] == ("fatal",):
                 raise RunnerError(session.host, " ".join(event.words[1:]), "Then run the same command again")

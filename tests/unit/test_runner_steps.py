@@ -243,12 +243,20 @@ def test_what_the_runner_cannot_do_is_said_with_a_remedy(dash: RunnerHost) -> No
     assert caught.value.host == "local"
 
 
-def test_a_host_without_bash_or_flock(dash: RunnerHost) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "when it has left"])
+def test_a_host_without_bash_or_flock(dash: RunnerHost, late: bool) -> None:
+    class Bare(LocalTransport):
+        def open(self, argv: str):  # type: ignore[no-untyped-def]
+            channel = super().open(argv)
+            if late:
+                channel.exit_status()
+            return channel
+
     bin_ = dash.folder / "bare"
     bin_.mkdir()
     for name in ("sh", "dirname", "id", "mkdir", "bash", "setsid"):
         (bin_ / name).symlink_to(f"/usr/bin/{name}")
-    dash.transport = LocalTransport("bare", environ={"PATH": str(bin_)})
+    dash.transport = Bare("bare", environ={"PATH": str(bin_)})
     with pytest.raises(RunnerError, match="flock is not installed here: install bash and util-linux"):
         dash.open()
 
