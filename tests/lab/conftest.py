@@ -16,6 +16,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
+MULTIPLEXED = (
+    *("-o", "ControlMaster=auto", "-o", "ControlPersist=30", "-o", f"ControlPath=/tmp/opsbook-{os.getpid()}-%C"),
+    *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"),
+)
+"""The tests' own looks share a connection per host: a handshake takes longer than most of what they ask. One that a
+fault has cut is given up, and the next look connects anew."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Lab:
             h["identity"],
             "-o",
             f"UserKnownHostsFile={h['known_hosts']}",
+            *MULTIPLEXED,
         ]
         done = subprocess.run(
             [*command, "-o", "BatchMode=yes", f"{h['user']}@{h['address']}", text],

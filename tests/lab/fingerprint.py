@@ -6,6 +6,7 @@ Out: the state directory, pulled images, marks, logs, what `setup` made, secrets
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from conftest import Lab
@@ -29,13 +30,17 @@ jq -n --arg files "$files" --arg containers "$containers" --arg tags "$tags" --a
 
 def fingerprint(lab: Lab) -> dict[str, Any]:
     """The fleet as it stands."""
-    found: dict[str, Any] = {}
-    for host in lab.app_hosts:
+    columns = "select table_name || '.' || column_name || ' ' || data_type from information_schema.columns"
+
+    def of_host(host: str) -> Any:
         done = lab.try_ssh(host, "bash -s", stdin=TEXT)
         assert done.code == 0, done.said
-        found[host] = json.loads(done.out)
-    columns = "select table_name || '.' || column_name || ' ' || data_type from information_schema.columns"
-    found["schema"] = lab.sql(f"{columns} where table_schema = 'public' order by 1").splitlines()
+        return json.loads(done.out)
+
+    with ThreadPoolExecutor() as pool:
+        schema = pool.submit(lab.sql, f"{columns} where table_schema = 'public' order by 1")
+        found: dict[str, Any] = dict(zip(lab.app_hosts, pool.map(of_host, lab.app_hosts), strict=True))
+        found["schema"] = schema.result().splitlines()
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Lab, Ran, inv
+from fingerprint import fingerprint
 from load import load, sockets
 
 pytestmark = pytest.mark.timeout(1200)
@@ -32,6 +33,16 @@ def test_deploy_and_rollback(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
     undisturbed(on_v1, back, ends=100)
 
 
-@pytest.mark.parametrize("version", ["v3", "v4"])
-def test_failing_deploys(on_v2: Lab, deploy: Callable[..., Ran], version: str) -> None:
-    undisturbed(on_v2, lambda: deploy(version, code=30) and None, ends=0)
+@pytest.mark.parametrize(
+    ("version", "failing", "said"),
+    [("v3", "roll.start", "health"), ("v4", "roll.smoke", "exit")],
+    ids=["never healthy", "fails its smoke tests"],
+)
+def test_failing_deploys(on_v2: Lab, deploy: Callable[..., Ran], version: str, failing: str, said: str) -> None:
+    before = fingerprint(on_v2)
+    told: list[Ran] = []
+    undisturbed(on_v2, lambda: told.append(deploy(version, code=30)), ends=0)
+    assert fingerprint(on_v2) == before
+    assert failing in told[0].said
+    assert said in told[0].said.lower(), "why: the failed container's or test's own last lines are on the screen"
+    assert f"{version}-" in on_v2.ssh("app1", "ls /srv/shop/.opsbook/bad")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from conftest import ROOT, Lab, inv
 from fingerprint import fingerprint
+from terminal import Terminal
 
 from ops.inventory.load import load
 from ops.plan.model import OPS
@@ -19,44 +18,6 @@ from ops.runbook.making import page
 from ops.runbook.markdown import blocks
 from ops.runbook.page import Page
 from ops.runbook.paste import END, Paste, closing, forward, lone, opening, walked
-
-
-class Terminal:
-    """A plain ``bash --norc``, at ops or behind the ssh command that stands on the page."""
-
-    def __init__(self, ssh: str) -> None:
-        command = ["bash", "-c", f"exec {ssh} 'exec bash --norc'"] if ssh else ["bash", "--norc"]
-        bare = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LANG") if name in os.environ}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            env=bare,
-        )
-
-    def paste(self, text: str, answers: tuple[str, ...]) -> tuple[int, str]:
-        """Pastes a block, types answers; returns its exit status and what was said until the prompt is back."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(text + "".join(f"{a}\n" for a in answers) + "printf '\\n%s\\n' ---pasted:$?\n")
-        self._process.stdin.flush()
-        said: list[str] = []
-        for line in self._process.stdout:
-            if line.startswith("---pasted:"):
-                return int(line.partition(":")[2]), "".join(said)
-            said.append(line)
-        raise AssertionError(f"the terminal ended: {''.join(said)}")
-
-    def close(self) -> None:
-        """Leaves."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(30)
 
 
 class Reader:
@@ -76,8 +37,10 @@ class Reader:
         for paste in pastes:
             assert paste.text in self._blocks, f"{paste.anchor} is not on the page"
             if paste.machine not in self._terminals:
-                self._terminals[paste.machine] = Terminal("" if paste.machine == OPS else self._ssh[paste.machine])
-            code, told = self._terminals[paste.machine].paste(paste.text, paste.answers)
+                self._terminals[paste.machine] = Terminal(
+                    paste.machine, "" if paste.machine == OPS else self._ssh[paste.machine]
+                )
+            code, told = self._terminals[paste.machine].paste(paste.text, *paste.answers)
             assert code == 0, f"{paste.anchor} on {paste.machine}: exit {code}, {told}"
             said += told
         return said
@@ -86,8 +49,8 @@ class Reader:
         """Gives the lease back and removes the values, wherever the test ended, and closes every terminal."""
         for machine, terminal in self._terminals.items():
             if machine != OPS and self.page.give:
-                terminal.paste(self.page.give.block, ())
-            terminal.paste(END, ())
+                terminal.paste(self.page.give.block)
+            terminal.paste(END)
             terminal.close()
 
 
