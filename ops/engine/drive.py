@@ -232,12 +232,14 @@ def _courses(bound: Bound) -> list[tuple[Stage, list[Rows]]]:
 
 
 def _remaining(rows: Rows, ledger: Ledger) -> Rows:
-    """What is still to be done of a wave. Where a change is, its host's checks are made again: time has passed."""
+    """What is still to be done of a wave. Where a change is, its host's old checks are made again: time has passed."""
     found: Rows = {}
     for host, row in rows.items():
-        open_ = {w.key for w in row if not ((ending := ledger.ending(w)) and ending.good)}
+        known = {w.key: ledger.ending(w) for w in row}
+        open_ = {key for key, ending in known.items() if not (ending and ending.good)}
         changes = any(w.key in open_ and isinstance(w.step.act, Change) for w in row)
-        left = tuple(w for w in row if w.key in open_ or (changes and not isinstance(w.step.act, Change)))
+        old = {key for key, ending in known.items() if changes and ending and ending.old}
+        left = tuple(w for w in row if w.key in open_ | old)
         if left:
             found[host] = left
     return found

@@ -28,6 +28,8 @@ class Ending:
     code: int | None = None
     tail: str = ""
     seconds: float = 0.0
+    old: bool = False
+    """Whether it is so long ago that a check says little about now."""
 
     @property
     def good(self) -> bool:

@@ -29,23 +29,26 @@ shopt -s nullglob
 say() { printf '\n%s %s %s\n' "$NONCE" "$1" "$(base64 -w0 <"$2")"; }
 word() { printf '\n%s %s %s\n' "$NONCE" "$1" "$(printf '%s' "$2" | base64 -w0)"; }
 attempts() {
-  local d address direction status began running
+  local d address direction status began there since age running
   for d in "$1"/*/*/[0-9]*/; do
-    d=${d%/} direction=${d%/*} status='' began='' running=-
+    d=${d%/} direction=${d%/*} status='' began='' there='' since='' age=- running=-
     address=${direction%/*}
     read -r status 2>/dev/null <"$d/status"
-    read -r began _ 2>/dev/null <"$d/began"
+    read -r began there since 2>/dev/null <"$d/began"
+    [ -z "$since" ] || [ "$there" != "$here" ] || age=$((now - since / 100))
     [ "$status" != run ] || flock -n "$d/lock" true || running=running
     [ -z "$began" ] || began=began
     [ ! -e "$d/verdict" ] || running=settled
-    printf '%s %s %s %s %s %s\n' "${address##*/}" "${direction##*/}" "${d##*/}" "$running" "${began:--}" "${status:--}"
+    printf '%s ' "${address##*/}" "${direction##*/}" "${d##*/}" "$running" "${began:--}" "$age" "${status:--}"
+    echo
   done
 }
 leased() { grep -qs '^exited 0 ' "$1/lease.take/forward/1/status" || grep -qsx "run=$2" lease/*; }
 # A run of the version before has no lead; that it is not over is told by the lease alone.
 open() { [ ! -e "$1/ended" ] && { [ -e "$1/lead" ] || grep -qsx "run=$2" lease/*; }; }
-word boot "$(boot)"
-word uptime "$(cut -d. -f1 /proc/uptime)"
+here=$(boot) now=$(cut -d. -f1 /proc/uptime)
+word boot "$here"
+word uptime "$now"
 cd "$STATE" 2>/dev/null || { word end 0; exit 0; }
 for f in lease/*; do [ "${f%.new}" = "$f" ] && say "$f" "$f"; done
 for f in out/*; do say "$f" "$f"; done

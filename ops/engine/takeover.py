@@ -40,6 +40,8 @@ from ops.records.traces import Attempt, Damaged, Direction, Known, Told, unfinis
 from ops.records.traces import known as runs_known
 
 Aim = Literal["resume", "abort"]
+FRESH = 300
+"""Seconds for which a check that went well need not be made again before more is changed on its word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +292,7 @@ def _recall(found: Unfinished, aim: Aim, turns: Turns, crew: Crew, nonce: str) -
     for work, attempt in every:
         ledger.counted(work.host, work.address, attempt.direction, attempt.number)
         if attempt.direction in ("forward", "undo") and (attempt.began or attempt.status not in ("", "run")):
-            ledger.recall(work, attempt.direction, _ending(attempt))
+            ledger.recall(work, attempt.direction, _ending(work, attempt))
     open_ = [(w, a) for w, a in every if not a.settled]
     going = "undo" if aim == "abort" or found.direction == "undoing" else "forward"
 
@@ -344,12 +346,13 @@ def _good(attempt: Attempt) -> bool:
     return attempt.status == "exited" and attempt.code == 0
 
 
-def _ending(attempt: Attempt) -> Ending | None:
+def _ending(work: Work, attempt: Attempt) -> Ending | None:
     """A host's record of an attempt; None for one that began and of which no more is known (yet)."""
     if attempt.status == "run":
         return None
     if _good(attempt):
-        return Ending(outcome="done", code=0, seconds=attempt.seconds)
+        old = not isinstance(work.step.act, Change) and (attempt.age is None or attempt.age > FRESH)
+        return Ending(outcome="done", code=0, seconds=attempt.seconds, old=old)
     outcome: Result = "failed"
     match attempt.status:
         case "timeout":

@@ -40,6 +40,8 @@ class Attempt:
     began: bool = False
     """Whether its script was started."""
     running: bool = False
+    age: int | None = None
+    """Seconds since its script was started; None when the host has been rebooted since."""
     settled: bool = False
     """Whether whoever began it has heard how it ended; its raw output is gone then."""
 
@@ -220,8 +222,8 @@ def _trace(host: str, state: str, run: str, said: Mapping[str, bytes]) -> Trace:
 
 
 def _attempt(line: str) -> Attempt:
-    """``address direction number running began status code size spent``, as the survey prints it."""
-    address, direction, number, running, began, *status = line.split()
+    """``address direction number running began age status code size spent``, as the survey prints it."""
+    address, direction, number, running, began, age, *status = line.split()
     word, code, _, spent = (*status, *("-",) * (4 - len(status)))[:4]
     return Attempt(
         address=address,
@@ -231,6 +233,7 @@ def _attempt(line: str) -> Attempt:
         code=int(code) if word == "exited" else None,
         seconds=int(spent) / 100 if spent.isdigit() else 0.0,
         began=began == "began",
+        age=int(age) if age.isdigit() else None,
         running=running == "running",
         settled=running == "settled",
     )
