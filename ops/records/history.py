@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from ops.plan.model import OPS
 from ops.records.journal import Entry
 from ops.records.runs import NEEDS_HUMAN, Run
 from ops.records.traces import Known, Told, known
@@ -48,7 +49,7 @@ class Past:
     summary: str = ""
     direction: str = "forward"
     hosts: tuple[str, ...] = ()
-    """Those that tell of it; empty for a run that only this machine knows."""
+    """Those that tell of it; empty for a run that only the asking machine knows."""
     problem: str = ""
     """Why this machine's record of it can't be read, with the remedy."""
 
@@ -99,7 +100,7 @@ def _merged(run: Known, here: Run | None, mine: Run | None, told: Mapping[str, T
         exit=code,
         summary=summary,
         direction=run.direction,
-        hosts=tuple(sorted(run.traces)),
+        hosts=tuple(sorted(run.traces.keys() - {OPS})),
         problem=here.problem if here else "",
     )
 

@@ -72,7 +72,7 @@ class Remembering:
         def ask(machine: str, nonce: str) -> str:
             return outputs.text(survey.links.fleet.machine(machine).state, past.run, nonce)
 
-        machines = [m for m in survey.told if m in past.hosts]
+        machines = [m for m in survey.told if m == OPS or m in past.hosts]
         looked = look(survey.links, machines, ask, limit=outputs.LIMIT)
         said = [one for machine, answer in looked.said.items() for one in outputs.said(machine, answer)]
         where = folder(self._state, past.run)

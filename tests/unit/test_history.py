@@ -55,6 +55,7 @@ def test_a_run_that_ended_is_told_alike_here_and_elsewhere(lab: Lab) -> None:
         assert (past.run, past.state, past.exit, past.procedure) == (done.run, "finished", 0, "deploy")
         assert [led.owner for led in past.leads] == [ACTOR.owner]
         assert past.milliseconds is not None
+        assert past.hosts == ("app1", "app2")
         assert outcome(past) == "0 done"
 
 

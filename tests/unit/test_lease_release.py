@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from engine_parts import Lab
 from inventory_parts import SMALL, loaded
+from runner_host import RUN, change, host
 
 from ops.engine import release as giving
 from ops.engine.fleet import Fleet, Links, Machine
@@ -74,6 +75,16 @@ def test_it_is_given_back_everywhere_and_says_who_did_it_and_why(lab: Lab) -> No
         assert {"resource=app", "last=r7", "by=ada@laptop"} <= set(line.split("\t"))
     (lease, _) = leases(lab.told())
     assert (lease.state, lease.run, lease.freed_by, lease.freed_why) == ("free", "r7", "ada@laptop", "he's gone $HOME")
+
+
+def test_whoever_lost_it_can_change_nothing_any_more(tmp_path: Path) -> None:
+    for here in host(tmp_path, "dash"):
+        session = here.open()
+        lab = Lab(tmp_path, names=("app",))
+        hold(lab, "app", run=RUN)
+        assert session.step(change("true", leases=("app",))).code == 0
+        assert give(lab, giving.seen(lab.told(), ("app",)), "app").done == ("app",)
+        assert session.step(change("true", address="stage.next", leases=("app",))).outcome == "nolease"
 
 
 def test_another_token_than_the_one_that_was_shown_is_left_alone(lab: Lab) -> None:
