@@ -45,7 +45,7 @@ class Leasing:
                     else leases.text(found, runs, survey.failed, self._env)
                 )
                 print(self._redact(shown))
-                return COULD_NOT_LOOK if survey.failed else DONE
+                return COULD_NOT_LOOK if survey.blind else DONE
         except (Damaged, JournalDamaged) as error:
             return self._refused(refusal(error, f"lease in {self._env}", typed(), f"inv status --env {self._env}"))
 
@@ -108,7 +108,7 @@ class Leasing:
             )
             shown = giving.seen(survey.hosts, names)
             result = giving.release(survey.links, shown, names, owner=who, why=self._redact(reason))
-            code = LOCKED if result.changed else COULD_NOT_LOOK if result.failed or survey.failed else DONE
+            code = LOCKED if result.changed else COULD_NOT_LOOK if result.failed or survey.blind else DONE
             summary = f"released {holders}" if result.done else f"not released: {holders}"
             journal.write("end", now(), exit=code, summary=summary)
         finally:

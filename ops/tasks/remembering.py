@@ -42,13 +42,13 @@ class Remembering:
         try:
             with surveyed(self._loaded, machines=self._machines) as survey:
                 found = self._history(survey)
-                failed = survey.failed
+                failed, blind = survey.failed, survey.blind
         except Damaged as error:
             return self._refused(error)
         newest, more = found[:last], max(0, len(found) - last)
         text = shown.data(newest, failed) if json else shown.text(newest, self._env, failed, more=more)
         print(self._redact(text))
-        return COULD_NOT_LOOK if failed else DONE
+        return COULD_NOT_LOOK if blind else DONE
 
     def one(self, run: str, *, json: bool) -> int:
         """Prints one run, step by step. Returns the exit code."""
@@ -58,12 +58,12 @@ class Remembering:
                 if past is None:
                     return self._unknown(run, survey.failed)
                 rows, silent = self._turns(survey, past)
-                failed = {**survey.failed, **silent}
+                failed, blind = {**survey.failed, **silent}, survey.blind or bool(silent)
         except Damaged as error:
             return self._refused(error)
         text = shown.one_data(past, rows, failed) if json else shown.one_text(past, rows, failed)
         print(self._redact(text))
-        return COULD_NOT_LOOK if failed else DONE
+        return COULD_NOT_LOOK if blind else DONE
 
     def _history(self, survey: Surveyed) -> tuple[Past, ...]:
         return history(survey.told, runs(self._state), survey.own)

@@ -33,6 +33,11 @@ class Surveyed:
         """What the inventory's hosts told."""
         return {host: told for host, told in self.told.items() if host != OPS}
 
+    @property
+    def blind(self) -> bool:
+        """Whether a host could not be asked that no other one knows to be out."""
+        return bool(self.failed.keys() - {host for told in self.told.values() for host in told.out})
+
     def gone(self, run: Known) -> bool:
         """Whether whoever led a run was a process of this machine that lives no more."""
         return gone(ops_state(self.loaded), run)

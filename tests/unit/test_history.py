@@ -167,6 +167,11 @@ def test_a_silent_host_is_told_and_the_others_are_shown(world: World, capsys: py
     shown = capsys.readouterr().out
     assert run in shown
     assert "app2 could not be asked" in shown
+    out = world.lab.state("app1") / "out" / "app2"
+    out.parent.mkdir()
+    out.write_text("reason=dead\n")
+    assert world.command().all(20, json=False) == 0, "it is known to be out"
+    assert "app2 could not be asked" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("here", [True, False])
