@@ -16,6 +16,8 @@ class Drift:
     host: str
     what: str
     remedy: str
+    own: bool = False
+    """Whether it is the machine's own trouble, which no unfinished run explains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,6 @@ def drift(found: Mapping[str, Standing], expected: Expected) -> tuple[Drift, ...
         if host in serving:
             told += _engine(host, found[host], expected) or _host(host, found[host], expected)
     told += _fleet(serving, expected)
-    for host, standing in found.items():
-        told += _unfinished(host, standing)
     return tuple(told)
 
 
@@ -51,7 +51,7 @@ def _engine(host: str, standing: Standing, expected: Expected) -> list[Drift]:
     if standing.engine:
         return []
     remedy = f"On {host}: sudo systemctl start docker, then inv status --env {expected.environment}"
-    return [Drift(host=host, what="the Docker engine does not answer", remedy=remedy)]
+    return [Drift(host=host, what="the Docker engine does not answer", remedy=remedy, own=True)]
 
 
 def _host(host: str, standing: Standing, expected: Expected) -> list[Drift]:
@@ -147,17 +147,4 @@ def _fleet(found: Mapping[str, Standing], expected: Expected) -> list[Drift]:
             what = f"the database is at {standing.head}, the record here ends at {done[-1]}: somebody else moved it"
             remedy = "find out who; deploying the version that brings it records it"
             told.append(Drift(host=host, what=what, remedy=remedy))
-    return told
-
-
-def _unfinished(host: str, standing: Standing) -> list[Drift]:
-    held = {lease.run for lease in standing.held()}
-    told = []
-    for run in sorted({o.run for o in standing.open}):
-        if run in held:
-            continue  # at work right now, which is no drift
-        steps = ", ".join(sorted({o.step for o in standing.open if o.run == run}))
-        what = f"the run {run} left {steps} without a verdict"
-        remedy = f"run the same command again: what is in place stays; the record on {host}: .opsbook/runs/{run}"
-        told.append(Drift(host=host, what=what, remedy=remedy))
     return told

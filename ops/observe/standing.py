@@ -82,14 +82,6 @@ class Lease(Answered):
     until: str = ""
 
 
-class Open(Answered):
-    """A step that was begun on a host and has no verdict."""
-
-    run: str
-    step: str
-    direction: str = ""
-
-
 class Out(Answered):
     """A host that is recorded as out: why, by whom, since when, in which run."""
 
@@ -114,7 +106,6 @@ class Standing(Answered):
     releases: tuple[Kept, ...]
     leases: tuple[Lease, ...]
     out: tuple[Out, ...] = ()
-    open: tuple[Open, ...]
     ledger: tuple[str, ...]
     head: str
     boot: str

@@ -8,28 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.observe import unfinished
+from ops.observe.columns import age, columns
 from ops.observe.drift import Drift, Expected
 from ops.observe.fleet import out
 from ops.observe.standing import Container, Kept, Standing
 from ops.observe.texts import listed
-
-
-def columns(rows: Iterable[Sequence[str]], indent: int = 2) -> str:
-    """Rows as left-aligned columns."""
-    known = [tuple(row) for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*known, strict=True)]
-    return "\n".join(
-        (" " * indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))).rstrip() for row in known
-    )
-
-
-def age(seconds: float) -> str:
-    """How long ago, for people."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
-
+from ops.observe.unfinished import Open
 
 # ---------------------------------------------------------------- status
 
@@ -39,9 +24,10 @@ def status_text(
     drift: Iterable[Drift],
     unreachable: Mapping[str, str],
     expected: Expected,
-    unfinished: Iterable[str] = (),
+    runs: Sequence[Open] = (),
 ) -> str:
-    """What is live where, how its containers do, who holds the lease, and the drift with its remedies."""
+    """What is live where, how its containers do, who holds the lease, what is unfinished, and the drift with its
+    remedies. While a run is unfinished, what it may explain is no drift: it is told, and the run comes first."""
     lines = [f"{expected.slug} ({expected.environment})", ""]
     rows: list[tuple[str, ...]] = [("HOST", "LIVE", "PREVIOUS", "PROXY", "CONTAINERS", "DISK FREE")]
     for host in expected.hosts:
@@ -52,24 +38,33 @@ def status_text(
     lines.append(columns(rows))
     holders = sorted({(x.resource, x.run, x.owner, x.purpose) for s in found.values() for x in s.held()})
     lines += [f"  {what} is held by {who} for {why} (run {run})" for what, run, who, why in holders]
-    lines += [f"  unfinished on this machine: {text}" for text in unfinished]
     left = out(found)
     for host, record in left.items():
         lines.append(f"  {host} is out since {record.at} by {record.owner}: {record.reason or 'no reason given'}")
         lines.append(f"    -> inv host.in {host} --env {expected.environment}")
-    told = list(drift)
+    if runs:
+        lines += ["", "Unfinished:", *unfinished.lines(runs, expected.environment)]
+    told, meanwhile = apart(drift, runs)
+    if meanwhile:
+        lines += ["", "Not as recorded while that is unfinished:", *(f"  {d.host}: {d.what}" for d in meanwhile)]
     if told:
         lines += ["", "Drift (a run is at work, some of this may be its doing):" if holders else "Drift:"]
         for d in told:
             lines += [f"  {d.host}: {d.what}", f"    -> {d.remedy}"]
     for host, why in sorted(unreachable.items()):
         lines += ["", f"{host} could not be asked: {why}"]
-    if not told and not set(unreachable) - set(left):
+    if not told and not meanwhile and not runs and not set(unreachable) - set(left):
         live = {found[h].live for h in expected.hosts if h in found and h not in left}
         nothing = "Nothing is live yet: inv deploy --env " + expected.environment + " --version VERSION"
         well = f"As recorded, and well, but for {listed(left)}." if left else "As recorded, and well."
         lines += ["", well if live != {""} else nothing]
     return "\n".join(lines)
+
+
+def apart(drift: Iterable[Drift], runs: Sequence[Open]) -> tuple[list[Drift], list[Drift]]:
+    """What is drift, and what an unfinished run may explain."""
+    known = list(drift)
+    return [d for d in known if d.own or not runs], [d for d in known if runs and not d.own]
 
 
 def _row(host: str, s: Standing) -> tuple[str, ...]:
@@ -90,13 +85,18 @@ def _containers(mine: Sequence[Container], asked: bool) -> str:
 
 
 def status_json(
-    found: Mapping[str, Standing], drift: Iterable[Drift], unreachable: Mapping[str, str], expected: Expected
+    found: Mapping[str, Standing],
+    drift: Iterable[Drift],
+    unreachable: Mapping[str, str],
+    expected: Expected,
+    runs: Sequence[Open] = (),
 ) -> str:
     """The same for machines. ``live`` is null where hosts disagree or nothing is live."""
     left = out(found)
     lives = {found[h].live for h in expected.hosts if h in found and h not in left}
     live = lives.pop() if len(lives) == 1 else ""
     kept = next((k for s in found.values() if (k := s.kept(live))), None) if live else None
+    told, meanwhile = apart(drift, runs)
     data: dict[str, Any] = {
         "app": expected.slug.removesuffix(f"-{expected.environment}"),
         "environment": expected.environment,
@@ -104,7 +104,9 @@ def status_json(
         "version": kept.record.version if kept and kept.record else None,
         "hosts": {host: _host_data(standing) for host, standing in sorted(found.items())},
         "out": {host: record.model_dump(exclude={"host"}) for host, record in left.items()},
-        "drift": [asdict(d) for d in drift],
+        "unfinished": unfinished.data(runs),
+        "meanwhile": [{"host": d.host, "what": d.what} for d in meanwhile],
+        "drift": [{"host": d.host, "what": d.what, "remedy": d.remedy} for d in told],
         "unreachable": dict(unreachable),
     }
     return json.dumps(data, indent=2, ensure_ascii=False)

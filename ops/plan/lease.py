@@ -75,6 +75,30 @@ def retake(state: str, resources: tuple[str, ...]) -> str:
     )
 
 
+def release(state: str, resources: tuple[str, ...]) -> str:
+    """Gives back what another run holds, as long as every token is the one that was shown: ``$SEEN`` holds
+    ``resource=token`` words. Who did it (``$OWNER``) and why (``$WHY``) stays in the lease until it is taken again, and
+    in ``lease/.released``. Exits 21 when something changed meanwhile; nothing is given back then."""
+    names = " ".join(resources)
+    return (
+        f'cd "{state}/lease"\n'
+        "exec 9>.lock; flock -w 10 9\n"
+        f"for r in {names}; do\n"
+        "  token=$(sed -n 's/^token=//p' \"$r\" 2>/dev/null || true)\n"
+        '  case " $SEEN " in *" $r=${token:-0} "*) continue ;; esac\n'
+        '  echo "changed: $r is not as it was shown:" >&2; cat "$r" >&2 || true; exit 21\n'
+        "done\n"
+        "at=$(date +%s)\n"
+        f"for r in {names}; do\n"
+        '  grep -qs "^run=." "$r" || continue\n'
+        "  { sed 's/^until=.*/until=0/; s/^run=/last=/' \"$r\"; "
+        'printf \'%s\\n\' "by=$OWNER" "why=$WHY" "when=$at"; } >"$r.new"\n'
+        '  { echo "resource=$r"; cat "$r.new"; } | paste -sd "\\t" >>.released; mv "$r.new" "$r"\n'
+        "done\n"
+        "tail -qn 50 .released >.released.new 2>/dev/null || true; mv .released.new .released"
+    )
+
+
 def give(state: str, resources: tuple[str, ...]) -> Step:
     """Gives the lease back, if this run holds it."""
     names = " ".join(resources)

@@ -1,6 +1,7 @@
 """What a host is asked when somebody wants to know how things stand: one read-only text that prints one line of JSON.
 
-It changes nothing and is no step. The same text serves `inv status` and `inv releases`.
+It changes nothing and is no step. The same text serves `inv status` and `inv releases`. What runs there are is asked
+beside it, by the survey.
 """
 
 from __future__ import annotations
@@ -55,24 +56,15 @@ out=$(for path in "$state"/out/*; do
   case $path in *.new) continue ;; esac
   jq -Rnc --arg host "${path##*/}" '[inputs | capture("^(?<key>[a-z]+)=(?<value>.*)$")] | from_entries + {host: $host}' "$path"
 done | jq -cs .)
-open=$(for path in "$state"/runs/*/; do
-  path=${path%/}
-  for began in "$path"/*/*/*/began; do
-    [ -e "${began%/began}/verdict" ] || { printf '%s %s\n' "${path##*/}" "${began%/*/*/began}"; }
-  done
-done | while read -r run step; do
-  jq -nc --arg run "$run" --arg step "${step##*/}" --arg direction "$(cat "$state/runs/$run/direction" 2>/dev/null)" \
-    '{run: $run, step: $step, direction: $direction}'
-done | jq -cs .)
 ledger=$(jq -Rnc '[inputs | select(. != "")]' "$state/schema" 2>/dev/null) || ledger='[]'
 free=$(df -Pm "$APP" / 2>/dev/null | awk 'NR == 2 { print $4 }')
 printf '\n%s ' "$NONCE"
 jq -nc --arg engine "$engine" --arg configured "$configured" --arg served "$served" --arg proxy "$proxy" --arg live "$live" \
   --arg current "$(link current)" --arg previous "$(link previous)" --argjson containers "$containers" --arg head "$head" \
-  --argjson releases "$releases" --argjson leases "$leases" --argjson out "$out" --argjson open "$open" --argjson ledger "$ledger" \
+  --argjson releases "$releases" --argjson leases "$leases" --argjson out "$out" --argjson ledger "$ledger" \
   --arg boot "$(cat /proc/sys/kernel/random/boot_id)-$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)" --arg up "$(cut -d. -f1 /proc/uptime)" --arg free "$free" --arg now "$(date +%s)" \
   '{engine: $engine, proxy: $proxy, configured: $configured, served: $served, live: $live, current: $current,
-    previous: $previous, containers: $containers, releases: $releases, leases: $leases, out: $out, open: $open, ledger: $ledger,
+    previous: $previous, containers: $containers, releases: $releases, leases: $leases, out: $out, ledger: $ledger,
     head: $head, boot: $boot, uptime: ($up | tonumber), now: ($now | tonumber), disk_mb: ($free | tonumber? // null)}'
 """.strip("\n")
 

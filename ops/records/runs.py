@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from ops.records.journal import Entry, JournalDamaged, Reading, read
+
+KEPT = 200
+"""Folders of runs that stay on this machine."""
+WANTED = 30 * 86_400
+"""Seconds for which the folder of a run that is not over stays in any case."""
+NEEDS_HUMAN = 40
+"""How a run ends that is over for whoever began it, but not for its hosts."""
 
 State = Literal["finished", "running", "abandoned", "interrupted", "unreadable"]
 
@@ -69,6 +78,11 @@ class Run:
     """UTC milliseconds."""
     ended: int = 0
     exit: int | None = None
+    summary: str = ""
+    """Its last word, in words."""
+    reason: str = ""
+    leads: tuple[str, ...] = ()
+    """Who led it from here, in order."""
     direction: str = "forward"
     problem: str = ""
     """Why it is unreadable."""
@@ -89,6 +103,36 @@ def runs(ops_state: Path) -> tuple[Run, ...]:
     base = ops_state / "runs"
     found = [_run(Folder(path=path.parent)) for path in base.glob("*/journal.jsonl")] if base.is_dir() else []
     return tuple(sorted(found, key=lambda run: (run.began, run.folder.run), reverse=True))
+
+
+def prune(ops_state: Path, keep: int = KEPT) -> None:
+    """Removes the oldest folders beyond the newest ``keep``, logs included. Those of runs that somebody may have to
+    carry on stay for 30 days. Best effort: whatever can't be removed now is tried again by the next command."""
+    base = ops_state / "runs"
+    with suppress(OSError):
+        found = sorted((path for path in base.iterdir() if path.is_dir()), key=_age, reverse=True)
+        for path in found[keep:]:
+            if not _wanted(Folder(path=path)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> tuple[float, str]:
+    # The files in a folder are written in place: its own time is when the run began, its log's when it ended.
+    log = path / "log.jsonl"
+    return max(path.stat().st_mtime, log.stat().st_mtime if log.exists() else 0.0), path.name
+
+
+def _wanted(where: Folder) -> bool:
+    """Whether it may be of a run that is not over, and is not too old for that."""
+    if time.time() - _age(where.path)[0] > WANTED:
+        return False
+    try:
+        run = summary(where, read(where.journal))
+    except FileNotFoundError:
+        return False
+    except JournalDamaged:
+        return True
+    return run.state != "finished" or run.exit == NEEDS_HUMAN
 
 
 def _run(where: Folder) -> Run:
@@ -119,6 +163,9 @@ def summary(where: Folder, reading: Reading) -> Run:
         began=head.at,
         ended=end.at if end else 0,
         exit=end.number("exit") if end else None,
+        summary=end.text("summary") if end else "",
+        reason=head.text("reason"),
+        leads=tuple(e.text("owner") for e in leads),
         direction=turns[-1].text("direction") if turns else "forward",
     )
 

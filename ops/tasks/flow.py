@@ -22,6 +22,7 @@ from ops.plan.identity import differences, identity
 from ops.plan.model import OPS, Asked, Plan
 from ops.procedures.registry import Procedure
 from ops.records.leaders import gone
+from ops.records.runs import prune
 from ops.records.traces import Known
 from ops.tasks import saved
 from ops.tasks.desk import Desk
@@ -58,6 +59,7 @@ class Flow:
     def go(self) -> int:
         """Everything, refusals told included. Returns the documented exit code."""
         with ExitStack() as stack:
+            stack.callback(prune, ops_state(self._loaded))
             try:
                 return self._all(stack)
             except KeyboardInterrupt:

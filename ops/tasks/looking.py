@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ops.engine.fleet import Links
 from ops.engine.parallel import each
@@ -14,25 +14,34 @@ COMMAND = "exec bash --norc -c 'opsbook_text=$(cat); exec </dev/null; eval \"$op
 """The exec's argv: reads the text whole, then runs it with no input."""
 
 TIMEOUT = 60.0
+LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What hosts said, by host, and why others said nothing."""
+    """What hosts said, by host, and why others said nothing. ``output``: all that was printed, as bytes."""
 
     said: Mapping[str, str]
     failed: Mapping[str, str]
+    nonce: str = ""
+    output: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def look(links: Links, hosts: Iterable[str], text: Callable[[str, str], str]) -> Looked:
-    """Runs ``text(host, nonce)`` on every host. What it prints behind the line's ``nonce`` is its answer."""
+def look(links: Links, hosts: Iterable[str], text: Callable[[str, str], str], *, limit: int = LIMIT) -> Looked:
+    """Runs ``text(host, nonce)`` on every host. What it prints behind the line's ``nonce`` is its answer.
+
+    ``limit``: bytes that a host may print.
+    """
     nonce = f"opsbook-{secrets.token_hex(8)}"
     wanted = list(hosts)
     lost = links.connect(wanted)
     failed = {host: f"{error.cause}. {error.remedy}" for host, error in lost.items()}
 
+    output: dict[str, bytes] = {}
+
     def ask(host: str) -> str:
-        done = links.counted(host).run(COMMAND, text(host, nonce).encode(), timeout=TIMEOUT)
+        done = links.counted(host).run(COMMAND, text(host, nonce).encode(), timeout=TIMEOUT, limit=limit)
+        output[host] = done.stdout
         lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(f"{nonce} ")]
         if not lines:
             told = done.stderr.decode("utf-8", "replace").strip()[-300:] or "nothing"
@@ -50,7 +59,7 @@ def look(links: Links, hosts: Iterable[str], text: Callable[[str, str], str]) ->
                 failed[host] = f"{found}. bash, jq, curl and docker must be there: inv doctor"
             case _:
                 raise found
-    return Looked(said=said, failed=failed)
+    return Looked(said=said, failed=failed, nonce=nonce, output=output)
 
 
 class Silent(Exception):

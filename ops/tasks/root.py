@@ -6,7 +6,20 @@ from collections.abc import Iterable
 
 from invoke.collection import Collection
 
-from ops.tasks import containers, doctor, host, init, inventory, lab, release, runbook, status, takeover
+from ops.tasks import (
+    containers,
+    doctor,
+    history,
+    host,
+    init,
+    inventory,
+    lab,
+    lease,
+    release,
+    runbook,
+    status,
+    takeover,
+)
 from ops.tasks.own import BadProcedure, checked, configuration
 
 
@@ -25,6 +38,8 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         takeover.abort,
         status.status,
         status.releases,
+        lease.lease,
+        history.history,
         containers.logs,
         containers.execute,
         doctor.doctor,

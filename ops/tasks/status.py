@@ -10,11 +10,14 @@ from invoke.tasks import task
 
 if TYPE_CHECKING:
     from ops.inventory.load import Loaded
-    from ops.observe.drift import Expected
+    from ops.observe.drift import Drift, Expected
     from ops.observe.standing import Standing
+    from ops.records.traces import Told
     from ops.tasks.looking import Looked
 
 COULD_NOT_LOOK = 2
+RECORDS = "-records"
+"""Behind a nonce: the lines that tell of runs and leases."""
 
 HELP = {
     "env": "environment: the name of a file in inventories/ (required)",
@@ -24,25 +27,28 @@ HELP = {
 
 @task(auto_shortflags=False, help=HELP)
 def status(_: Context, env: str = "", json: bool = False) -> None:
-    """Say what is live on each host, its health, and any drift; exit 1 when something is off, 2 when it can't look."""
+    """Say what is live on each host, its health, unfinished runs and drift; exit 1 if something is off, 2 if blind."""
     from ops.observe import tables
     from ops.observe.drift import drift
     from ops.observe.fleet import out
+    from ops.observe.unfinished import opened
+    from ops.records.leaders import gone
     from ops.tasks.env import load_env
+    from ops.tasks.machines import ops_state
     from ops.tasks.redacting import redactor
 
     loaded = load_env(env)
     redact = redactor(loaded, {})
     standings, looked = look(loaded)
     expected = _expected(loaded)
-    told = drift(standings, expected)
-    if json:
-        print(redact(tables.status_json(standings, told, looked.failed, expected)))
-    else:
-        print(redact(tables.status_text(standings, told, looked.failed, expected, _unfinished(loaded))))
+    records, damaged = _records(loaded, looked)
+    runs = opened(records, lambda run: gone(ops_state(loaded), run))
+    told = (*damaged, *drift(standings, expected))
+    shown = tables.status_json if json else tables.status_text
+    print(redact(shown(standings, told, looked.failed, expected, runs)))
     if set(looked.failed) - set(out(standings)):
         raise Exit(code=COULD_NOT_LOOK)
-    if told:
+    if told or runs:
         raise Exit(code=1)
 
 
@@ -67,15 +73,58 @@ def releases(_: Context, env: str = "", json: bool = False) -> None:
 
 def look(loaded: Loaded) -> tuple[dict[str, Standing], Looked]:
     """How things stand on the hosts that could be asked, and why others could not."""
+    from ops.engine import survey
     from ops.observe.standing import Standing
     from ops.procedures.status import text
-    from ops.tasks.looking import look as ask
+    from ops.tasks.looking import look as ask_all
     from ops.tasks.machines import linked
 
     inventory = loaded.inventory
+
+    def ask(host: str, nonce: str) -> str:
+        # One exec tells both: how things stand, and which runs and leases there are.
+        records = survey.script(inventory.state, f"{nonce}{RECORDS}").decode()
+        return f"(\n{records}\n)\n{text(inventory, host, nonce)}"
+
     with linked(loaded) as links:
-        looked = ask(links, inventory.hosts, lambda host, nonce: text(inventory, host, nonce))
+        looked = ask_all(links, inventory.hosts, ask, limit=survey.LIMIT)
     return {host: Standing.model_validate_json(said) for host, said in looked.said.items()}, looked
+
+
+def _records(loaded: Loaded, looked: Looked) -> tuple[dict[str, Told], tuple[Drift, ...]]:
+    """What the hosts that answered, and this machine, tell of runs and leases; a damaged record is told with its
+    remedy, and its host tells nothing."""
+    from ops.engine.probe import ProbeFailed
+    from ops.engine.survey import heard, survey
+    from ops.engine.transport.errors import TransportError
+    from ops.observe.drift import Drift
+    from ops.plan.model import OPS
+    from ops.records.traces import Damaged
+    from ops.tasks.machines import linked
+
+    told: dict[str, Told] = {}
+    damaged: list[Drift] = []
+
+    def here() -> Told:
+        with linked(loaded) as links:
+            found, failed = survey(links, (OPS,))
+        for error in failed.values():
+            raise error
+        return found[OPS]
+
+    for host in (*looked.said, OPS):
+        try:
+            told[host] = (
+                here()
+                if host == OPS
+                else heard(host, loaded.inventory.state, looked.output[host], f"{looked.nonce}{RECORDS}")
+            )
+        except Damaged as error:
+            what = f"{error.path}: {error.cause}"
+            damaged.append(Drift(host=host, what=what, remedy=error.remedy, own=True))
+        except (ProbeFailed, TransportError) as error:
+            damaged.append(Drift(host=host, what=f"its records: {error.cause}", remedy=error.remedy, own=True))
+    return told, tuple(damaged)
 
 
 def _expected(loaded: Loaded) -> Expected:
@@ -90,19 +139,3 @@ def _expected(loaded: Loaded) -> Expected:
         services=tuple(services),
         singletons={name: s.singleton for name, s in services.items() if s.singleton},
     )
-
-
-def _unfinished(loaded: Loaded) -> tuple[str, ...]:
-    """Runs that this ops machine began and did not finish, in words; those before the last finished one are past."""
-    from ops.records.runs import runs
-    from ops.tasks.machines import ops_state
-
-    told = []
-    known = sorted(runs(ops_state(loaded)), key=lambda run: run.began, reverse=True)
-    for run in (r for r in known if r.procedure not in ("exec", "smoke-test")):
-        if run.state == "finished":
-            break
-        told.append(
-            f"{run.folder.run} ({run.procedure}, {run.owner}) is {run.state}{': ' * bool(run.problem)}{run.problem}"
-        )
-    return tuple(told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ops.observe import tables
 from ops.observe.drift import Drift, Expected, drift
 from ops.observe.fleet import NoExample, example
 from ops.observe.standing import Standing
+from ops.observe.unfinished import Open
 from ops.procedures.status import text
 
 EXPECTED = Expected(
@@ -69,7 +71,6 @@ def standing(host: str = "app1", **more: Any) -> Standing:
         "containers": containers,
         "releases": [kept()],
         "leases": [],
-        "open": [],
         "ledger": ["0001"],
         "head": "0001",
         "boot": "b1",
@@ -122,7 +123,6 @@ OTHER = container("api", API, "v2-bbbbbbbb")
         ({"releases": [kept(bad="1700000000")]}, "is marked bad", "inv rollback --env test"),
         ({"ledger": ["0001", "0002 pending"]}, "migration 0002 was begun", "inv deploy"),
         ({"head": "0009"}, "the database is at 0009", "find out who"),
-        ({"open": [{"run": "r7", "step": "roll.switch"}]}, "run r7 left roll.switch without a verdict", "r7"),
     ],
 )
 def test_drift_names_what_is_off_and_what_to_do(changed: dict[str, Any], what: str, remedy: str) -> None:
@@ -139,10 +139,8 @@ def test_hosts_that_disagree() -> None:
     assert any(d.host == "fleet" and "app2 has v2-bbbbbbbb live" in d.what for d in found)
 
 
-def test_a_run_at_work_is_no_drift_and_its_lease_is_shown() -> None:
+def test_a_lease_is_shown() -> None:
     lease = {"resource": "app", "run": "r7", "owner": "bob@desk", "purpose": "deploy", "boot": "b1", "until": "1500"}
-    opened = [{"run": "r7", "step": "roll.switch"}]
-    assert told(open=opened, leases=[lease]) == ()
     shown = tables.status_text({"app1": standing(leases=[lease])}, (), {}, EXPECTED)
     assert "app is held by bob@desk for deploy (run r7)" in shown
 
@@ -165,6 +163,55 @@ def test_the_status_table_and_its_json() -> None:
     assert (data["app"], data["live"], data["version"]) == ("shop", "v1-aaaaaaaa", "v1")
     assert data["hosts"]["app1"]["containers"][0]["well"] is True
     assert data["unreachable"] == {"app2": "no route"}
+
+
+OPEN = Open(
+    run="r7",
+    procedure="deploy",
+    purpose="deploy",
+    leads=("ada@desk", "bob@other"),
+    since=1_700_000_000_000,
+    reason="the fix",
+    direction="forward",
+    last="roll.switch on app1",
+    running=(),
+    leader="",
+    left=0,
+    gone=False,
+    said="",
+)
+
+
+def test_an_unfinished_run_comes_first_and_what_it_may_explain_is_no_drift() -> None:
+    found = {"app1": standing(), "app2": standing("app2")}
+    off = (
+        Drift(host="app2", what="something is off", remedy="deploy again"),
+        Drift(host="app1", what="the engine is down", remedy="start it", own=True),
+    )
+    shown = tables.status_text(found, off, {}, EXPECTED, (OPEN,))
+    assert "run r7 (deploy) by ada@desk and bob@other since 2023-11-14 22:13:20 UTC" in shown
+    assert "last step  roll.switch on app1" in shown
+    assert "led by     nobody" in shown
+    assert "inv resume --env test carries it on, inv abort --env test takes it back" in shown
+    assert "something is off" in shown
+    assert "deploy again" not in shown
+    assert "-> start it" in shown
+    assert "As recorded" not in tables.status_text(found, (), {}, EXPECTED, (OPEN,))
+    data = json.loads(tables.status_json(found, off, {}, EXPECTED, (OPEN,)))
+    assert [d["what"] for d in data["drift"]] == ["the engine is down"]
+    assert [d["what"] for d in data["meanwhile"]] == ["something is off"]
+    assert (data["unfinished"][0]["run"], data["unfinished"][0]["led"]) == ("r7", False)
+
+
+def test_a_run_that_somebody_leads_says_so_and_several_are_told_apart() -> None:
+    led = replace(OPEN, run="r8", leader="bob@other", left=42, direction="undoing")
+    shown = tables.status_text({"app1": standing()}, (), {}, EXPECTED, (OPEN, led))
+    assert "led by     bob@other; the lease ends in 42 s" in shown
+    assert "with --take-over: inv resume --env test --run r8 finishes taking it back" in shown
+    gone = tables.status_text({"app1": standing()}, (), {}, EXPECTED, (replace(led, gone=True),))
+    assert "the process that led it was on this machine and has ended" in gone
+    assert "--take-over" not in gone
+    assert "--run" not in gone
 
 
 def test_nothing_live_says_how_to_begin() -> None:
@@ -233,7 +280,7 @@ def test_a_bare_host_answers(tmp_path: Path, broken: bool) -> None:
     (tmp_path / "inspect.json").write_text("[]")
     found = Standing.model_validate_json(ask(tmp_path / "nothing here", tmp_path, broken))
     assert found.engine == ("" if broken else "26.1")
-    assert (found.live, found.releases, found.leases, found.open, found.ledger) == ("", (), (), (), ())
+    assert (found.live, found.releases, found.leases, found.ledger) == ("", (), (), ())
 
 
 def test_a_host_tells_what_lies_there(tmp_path: Path) -> None:
@@ -254,13 +301,6 @@ def test_a_host_tells_what_lies_there(tmp_path: Path) -> None:
     (state / "lease" / "app").write_text(
         "run=r7\nowner=bob 'the \"builder\"'\npurpose=deploy\nboot=b\nuntil=5\ntoken=2\n"
     )
-    for attempt, done in (("roll.start/forward/1", True), ("roll.switch/forward/1", False)):
-        folder = state / "runs" / "r7" / attempt
-        folder.mkdir(parents=True)
-        (folder / "began").touch()
-        if done:
-            (folder / "verdict").touch()
-    (state / "runs" / "r7" / "direction").write_text("undoing\n")
     (state / "schema").write_text("0001\n0002 pending\n")
     (state / "out").mkdir()
     (state / "out" / "app2").write_text("reason=it's = burning\nowner=ada@desk\nrun=r7\nat=2026-01-31T10:00:00Z\n")
@@ -291,7 +331,6 @@ def test_a_host_tells_what_lies_there(tmp_path: Path) -> None:
         "v9-99999999": (False, "bad", False),
     }
     assert found.leases[0].owner == "bob 'the \"builder\"'"
-    assert [(o.run, o.step, o.direction) for o in found.open] == [("r7", "roll.switch", "undoing")]
     assert found.ledger == ("0001", "0002 pending")
     assert [(o.host, o.reason, o.owner, o.run, o.at) for o in found.out] == [
         ("app2", "it's = burning", "ada@desk", "r7", "2026-01-31T10:00:00Z")

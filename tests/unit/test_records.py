@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from ops.records.durations import usual
 from ops.records.journal import Entry, Journal, JournalDamaged, encode, read
-from ops.records.runs import Run, folder, new_run, process, runs
+from ops.records.runs import Run, folder, new_run, process, prune, runs
 
 
 def written(path: Path, *kinds: str) -> Path:
@@ -217,3 +219,44 @@ def test_durations_come_from_what_went_well(tmp_path: Path) -> None:
     assert (found.whole.p50, found.whole.p95) == (600, 2000)
     nothing = usual(tmp_path, "lab", "rollback")
     assert (nothing.whole, dict(nothing.steps)) == (None, {})
+
+
+def aged(state: Path, run: str, days: float) -> None:
+    """Makes a run's folder that old."""
+    where = folder(state, run).path
+    then = time.time() - days * 86_400
+    for path in (*where.iterdir(), where):
+        os.utime(path, (then, then))
+
+
+def test_the_oldest_folders_go_with_their_logs_but_not_those_of_runs_that_are_not_over(tmp_path: Path) -> None:
+    for number in range(6):
+        begin(tmp_path, f"r{number}").write("end", 1, exit=0)
+        (folder(tmp_path, f"r{number}").path / "log.jsonl").touch()
+        aged(tmp_path, f"r{number}", 20 - number)
+    begin(tmp_path, "died", started="1")
+    begin(tmp_path, "left").write("end", 1, exit=130)
+    begin(tmp_path, "human").write("end", 1, exit=40)
+    begin(tmp_path, "forgotten", started="1")
+    for run, days in (("died", 21), ("left", 22), ("human", 23), ("forgotten", 31)):
+        aged(tmp_path, run, days)
+    refused = folder(tmp_path, "refused").path
+    refused.mkdir()
+    (refused / "log.jsonl").touch()
+    aged(tmp_path, "refused", 24)
+    broken = folder(tmp_path, "broken")
+    begin(tmp_path, "broken")
+    broken.journal.write_bytes(b"nonsense\n")
+    aged(tmp_path, "broken", 25)
+    prune(tmp_path, keep=2)
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"r5", "r4", "died", "left", "human", "broken"}
+    prune(tmp_path / "nothing")
+
+
+def test_a_run_that_has_just_logged_is_a_new_one(tmp_path: Path) -> None:
+    for number in range(3):
+        begin(tmp_path, f"r{number}").write("end", 1, exit=0)
+        aged(tmp_path, f"r{number}", number + 1)
+    (folder(tmp_path, "r2").path / "log.jsonl").touch()
+    prune(tmp_path, keep=1)
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["r2"]
