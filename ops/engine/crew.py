@@ -15,6 +15,7 @@ from ops.engine.frames import ProtocolError
 from ops.engine.parallel import each
 from ops.engine.session import HostSession, StepOrder, StepResult
 from ops.engine.transport.errors import ConnectionLost, TransportError, Unreachable
+from ops.plan.model import OPS
 from ops.plan.preamble import PREAMBLE
 
 TRIES = 3
@@ -173,9 +174,12 @@ class Crew:
                 session.put(name, data)
 
     def prune(self, keep: int) -> None:
-        """Removes finished runs beyond the newest ``keep`` from every machine with a session. Best effort."""
+        """Removes finished runs beyond the newest ``keep`` from every host with a session. Best effort.
+
+        At ops the run directories are this machine's own records, which have their own measure (`records.runs.prune`).
+        """
         with self._lock:
-            sessions = [m.session for m in self._members.values() if m.session]
+            sessions = [m.session for m in self._members.values() if m.session and m.name != OPS]
         for session in sessions:
             with contextlib.suppress(TransportError):
                 session.prune(keep)

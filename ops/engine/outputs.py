@@ -22,8 +22,8 @@ settled() {
   for d in */*/[0-9]*/; do
     d=${d%/}
     [ -e "$d/verdict" ] || continue
-    # Output that is older than its verdict was not replaced by the redacted end of it: the disk was full.
-    [ "$d/out" -ot "$d/verdict" ] && out='' || out=$(base64 -w0 <"$d/out")
+    # The verdict is written after the output was replaced by the redacted end of it.
+    out=$(base64 -w0 <"$d/out")
     printf '%s %s %s\n' "$d" "$(base64 -w0 <"$d/verdict")" "$out"
   done
 }

@@ -281,7 +281,7 @@ finish() {
   id=''
 }
 verdict() { # ADDRESS DIRECTION ATTEMPT
-  named "$1" && named "$2" && named "$3" && keep "$R/$1/$2/$3/verdict" "$(part a)" && keep "$R/$1/$2/$3/out" "$(part b)" && rm -f "$R/$1/$2/$3/base" && return
+  named "$1" && named "$2" && named "$3" && keep "$R/$1/$2/$3/out" "$(part b)" && keep "$R/$1/$2/$3/verdict" "$(part a)" && rm -f "$R/$1/$2/$3/base" && return
   echo "note the verdict on $1 $2 $3 could not be stored in $R: is the disk full?"
 }
 # Finished runs, and those that came to nothing, beyond the newest KEEP; never one that somebody may have to carry on.

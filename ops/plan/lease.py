@@ -91,7 +91,9 @@ def release(state: str, resources: tuple[str, ...]) -> str:
         "at=$(date +%s)\n"
         f"for r in {names}; do\n"
         '  grep -qs "^run=." "$r" || continue\n'
-        "  { sed 's/^until=.*/until=0/; s/^run=/last=/' \"$r\"; "
+        "  token=$(sed -n 's/^token=//p' \"$r\")\n"
+        # counted up, so that nothing of the former owner's is taken any more
+        '  { sed "s/^until=.*/until=0/; s/^run=/last=/; s/^token=.*/token=$((${token:-0} + 1))/" "$r"; '
         'printf \'%s\\n\' "by=$OWNER" "why=$WHY" "when=$at"; } >"$r.new"\n'
         '  { echo "resource=$r"; cat "$r.new"; } | paste -sd "\\t" >>.released; mv "$r.new" "$r"\n'
         "done\n"

@@ -67,7 +67,9 @@ def test_it_is_given_back_everywhere_and_says_who_did_it_and_why(lab: Lab) -> No
     assert give(lab, shown, "app") == giving.Released(done=("app1", "app2"), changed={}, failed={})
     for name in lab.names:
         fields = read(lab, name)
-        assert (fields["last"], fields["until"], fields["token"]) == ("r7", "0", "7")
+        assert (fields["last"], fields["until"], fields["token"]) == ("r7", "0", "8"), (
+            "counted up: nothing of its former owner's is taken any more"
+        )
         assert (fields["by"], fields["why"]) == ("ada@laptop", "he's gone $HOME")
         assert "run" not in fields
         assert lab.execs(name) == 2, "the survey and one more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def inv(repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     def run(*words: str) -> tuple[int, str]:
         code = 0
         try:
-            Program(namespace=namespace()).run(["inv", *words])
+            # Invoke empties a task's help while it reads its arguments: not that of everybody else.
+            Program(namespace=copy.deepcopy(namespace())).run(["inv", *words])
         except SystemExit as left:
             code = int(left.code or 0)
         said = capfd.readouterr()
