@@ -192,6 +192,8 @@ def take_over(
     crew = Crew(links, found.run, deliveries(to_serve(found, aim), secrets), {}, drive.tell, preamble=found.preamble)
     lease = bound.plan.lease
     holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    if holder:
+        drive.standing = holder.standing
     ledger: Ledger | None = None
     nonce = entropy.token_hex(4)
     try:
@@ -232,6 +234,8 @@ def forget(
     crew = Crew(links, found.run, {}, {}, drive.tell, preamble=found.preamble)
     lease = found.bound.plan.lease
     holder = Holder(found.bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    if holder:
+        drive.standing = holder.standing
     try:
         open_all(drive, found.bound, crew)
         if holder:
