@@ -151,7 +151,15 @@ def _without(course: Course) -> Conclusion:
     return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, stuck=stuck, onward=True)
 
 
+def overtaken(why: str, failures: tuple[Failure, ...] = ()) -> Conclusion:
+    """Somebody else leads this run now: what becomes of it is theirs."""
+    summary = f"{why}; somebody else has taken the run over meanwhile, nothing more was done from here"
+    return Conclusion(exit_code=LOCKED, summary=summary, failures=failures)
+
+
 def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure, ...], why: str) -> Conclusion:
+    if turns.standing() == "overtaken":
+        return overtaken(why, failures)
     turns.tell(Undoing(cause=why))
     # Durable everywhere before the first undo: whoever takes over must never carry this run forward.
     turns.ledger.note("direction", direction="undoing", cause=why)
@@ -162,8 +170,7 @@ def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure
         summary = f"{why}; interrupted while it was taken back: what was not undone yet still stands"
         return Conclusion(exit_code=INTERRUPTED, summary=summary, failures=failures, stuck=undo.stuck)
     if undo.fenced:
-        summary = f"{why}; somebody else has taken the run over meanwhile, nothing more was done from here"
-        return Conclusion(exit_code=LOCKED, summary=summary, failures=failures)
+        return overtaken(why, failures)
     if undo.barred is None and _gone_wrong(turns):
         failures += tuple(_aftermath(turns, course))
     stuck = {m: f"can't be reached: {cause}" for m, cause in turns.crew.lost.items()} | undo.stuck

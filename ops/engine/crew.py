@@ -161,6 +161,29 @@ class Crew:
                 raise result
         return failed
 
+    def renewed(self, machines: Iterable[str]) -> dict[str, tuple[str, ...] | TransportError]:
+        """Has the machines extend the run's leases. Returns those that are still held, or why a machine can't say."""
+
+        def one(name: str) -> tuple[str, ...]:
+            member = self._member(name)
+            if (cause := member.lost) is not None:
+                raise cause
+            session = member.session
+            if session is not None:
+                with contextlib.suppress(TransportError):  # a connection does not outlive a long pause
+                    return session.renew()
+            with member.busy:
+                if member.session is session:
+                    self._lose(member)
+                return self._session(member).renew()
+
+        found: dict[str, tuple[str, ...] | TransportError] = {}
+        for name, result in each(machines, one).items():
+            if isinstance(result, Exception) and not isinstance(result, TransportError):
+                raise result
+            found[name] = result
+        return found
+
     def state(self, machine: str) -> str:
         """The machine's state directory."""
         return self._links.fleet.machine(machine).state

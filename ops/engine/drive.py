@@ -4,17 +4,17 @@ who take one over."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from ops.engine.conclude import Conclusion, next_command
+from ops.engine.conclude import Conclusion, next_command, overtaken
 from ops.engine.course import Asked, Course
 from ops.engine.crew import Crew
 from ops.engine.events import Observer, RunEnded, StageStarted, WaveStarted
 from ops.engine.fleet import Links
 from ops.engine.lead import end
-from ops.engine.lease import Holder
+from ops.engine.lease import Holder, Standing
 from ops.engine.ledger import Ending, Ledger
 from ops.engine.natives import Natives
 from ops.engine.outcome import INTERRUPTED, LOCKED, NEEDS_HUMAN, Outcome, tallies
@@ -54,6 +54,8 @@ class Drive:
         self.redactor = Redactor(secrets.values())
         self.course = Course(tell, warnings, asked)
         self.folder: Folder = folder(ops_state, run)
+        self.standing: Callable[[], Standing] = lambda: "held"
+        """Whether this process still leads the run: whoever holds its lease can tell."""
         self._natives = natives
         self._person = person
         self._began = time.monotonic()
@@ -92,6 +94,7 @@ class Drive:
             secrets=self.secrets,
             person=self._person,
             stopping=self.course.stopping,
+            standing=self.standing,
         )
 
     def forward(self, turns: Turns) -> None:
@@ -128,6 +131,8 @@ class Drive:
         self, bound: Bound, conclusion: Conclusion, crew: Crew | None, ledger: Ledger | None, holder: Holder | None
     ) -> Outcome:
         """The last word to every host, the lease given back, the journal closed; makes the outcome."""
+        if crew and conclusion.exit_code != LOCKED and self.standing() == "overtaken":
+            conclusion = overtaken(conclusion.summary, conclusion.failures)
         code = conclusion.exit_code
         if crew and code != LOCKED:
             final = conclusion.untouched or conclusion.recorded not in (NEEDS_HUMAN, INTERRUPTED)
@@ -137,7 +142,9 @@ class Drive:
             if final:
                 crew.prune(KEPT)
         if ledger:
-            ledger.note("end", exit=conclusion.recorded, summary=conclusion.summary, stuck=dict(conclusion.stuck))
+            # Whoever took it over may keep the same journal: how the run ends is theirs to say.
+            kind = "fenced" if code == LOCKED else "end"
+            ledger.note(kind, exit=conclusion.recorded, summary=conclusion.summary, stuck=dict(conclusion.stuck))
             if ledger.unwritten:
                 remedy = "free the disk; the hosts have kept their own record of the run"
                 self.course.warn(Finding(host=OPS, address="", message=ledger.unwritten, remedy=remedy))
@@ -161,7 +168,9 @@ class Drive:
         return outcome
 
     def last_word(self, crew: Crew, code: int, summary: str, *, final: bool) -> None:
-        """Leaves with every host how the run ended, or how it was left."""
+        """Leaves with every machine how the run ended, or how it was left; ops has no lease to refuse it."""
+        if self.standing() == "overtaken":
+            return
         name, data = end(code, self.clean(summary), self.actor.owner, self.actor.purpose, final=final)
         crew.leave_word(name, data)
 

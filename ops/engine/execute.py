@@ -68,6 +68,8 @@ def execute(
     ledger = drive.ledger(bound, stored, prepared.digest, "began")
     lease = bound.plan.lease
     holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    if holder:
+        drive.standing = holder.standing
     try:
         bound = _begin(drive, prepared, bound, crew, holder)
         turns = drive.turns(bound, crew, ledger)
@@ -128,8 +130,12 @@ def _begin(drive: Drive, prepared: Prepared, bound: Bound, crew: Crew, holder: H
     holder.take()
     try:
         again = recheck(prepared, crew, drive.links, drive.clean)
-    except BaseException:
+    except BaseException as error:
+        overtaken = holder.standing() == "overtaken"
         holder.give()
+        if overtaken and isinstance(error, Refused):
+            message = "somebody else has taken the run over meanwhile; nothing was done from here"
+            raise Refused((Finding(host=OPS, address="", message=message, remedy=""),)) from error
         raise
     crew.keep_leases()
     return owned(again, drive.actor)

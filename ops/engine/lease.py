@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets as entropy
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from ops.engine.crew import Crew
 from ops.engine.events import LeaseGiven, LeaseTaken, Observer, Warned
@@ -16,6 +17,10 @@ from ops.plan import lease as text
 from ops.plan import wire
 from ops.plan.bind import Bound, Finding, Refused
 from ops.plan.model import Lease, Step
+
+Standing = Literal["held", "partly", "overtaken", "unknown"]
+"""Whether a process still leads its run. ``partly``: some host has been taken by somebody else, but not the one that
+arbitrates; ``unknown``: no host could be asked."""
 
 HELD = 21
 """Exit status of the take step when somebody else holds it."""
@@ -33,6 +38,7 @@ class Holder:
         self._taken: list[str] = []
         """Where taking was at least tried."""
         self._whole = False
+        self._overtaken = False
 
     def take(self) -> None:
         """Takes it on every host, the first in sorted order alone: it arbitrates between twins.
@@ -97,6 +103,7 @@ class Holder:
         failed: list[str] = []
         for host, result in self._run(hosts, step).items():
             if isinstance(result, tuple) and (result[0].code == 0 or result[0].outcome == "nolease"):
+                self._overtaken = self._overtaken or (host == min(hosts) and result[0].outcome == "nolease")
                 continue
             failed.append(host)
             why = str(result) if isinstance(result, Exception) else result[1]
@@ -106,6 +113,22 @@ class Holder:
         if self._whole:
             self._tell(LeaseGiven(resources=self._lease.resources, hosts=given))
         return tuple(failed)
+
+    def standing(self) -> Standing:
+        """Whether this process still leads the run: asked of the hosts, before what they can't refuse by themselves.
+
+        One that was paused may have been overtaken meanwhile, and does not know it.
+        """
+        if self._whole and self._taken and not self._overtaken:
+            said = self._crew.renewed(self._taken)
+            answers = [found for _, found in sorted(said.items()) if isinstance(found, tuple)]
+            held = [set(self._lease.resources) <= set(answer) for answer in answers]
+            if not held:
+                return "unknown"
+            self._overtaken = not held[0]
+            if held[0] and not all(held):
+                return "partly"
+        return "overtaken" if self._overtaken else "held"
 
     def _run(self, hosts: Iterable[str], step: Step) -> dict[str, tuple[StepResult, str] | Exception]:
         orders = {}

@@ -42,6 +42,8 @@ from ops.records.traces import known as runs_known
 Aim = Literal["resume", "abort"]
 FRESH = 300
 """Seconds for which a check that went well need not be made again before more is changed on its word."""
+_OWN = ("engine.", "lease.")
+"""What the engine's own orders are recorded under; all others are steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +125,12 @@ def choose(told: Mapping[str, Told], run: str = "") -> Known:
 
 def load(known: Known, told: Mapping[str, Told]) -> Unfinished:
     """Its plan, as its hosts keep it. Raises Refused for one that can't be trusted; nothing is guessed."""
-    copies = {host: t.plan for host, t in sorted(known.traces.items()) if t.plan}
+    copies = {host: t.plan for host, t in sorted(known.traces.items()) if t.plan is not None}
     if not copies:
-        remedy = "it died before its plan was stored and has changed nothing: close it with `inv abort --forget`"
+        if any(a.began and not a.address.startswith(_OWN) for t in known.traces.values() for a in t.attempts):
+            remedy = "it has begun steps: settle it by its page, then close it with `inv abort --forget`"
+        else:
+            remedy = "it died before its plan was stored and has changed nothing: close it with `inv abort --forget`"
         raise _refused(min(known.traces), f"no host has the plan of run {known.run}", remedy)
     wanted = known.lead.get("plan")
     first = next(iter(copies.values()))
@@ -192,6 +197,8 @@ def take_over(
     crew = Crew(links, found.run, deliveries(to_serve(found, aim), secrets), {}, drive.tell, preamble=found.preamble)
     lease = bound.plan.lease
     holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    if holder:
+        drive.standing = holder.standing
     ledger: Ledger | None = None
     nonce = entropy.token_hex(4)
     try:
@@ -232,6 +239,8 @@ def forget(
     crew = Crew(links, found.run, {}, {}, drive.tell, preamble=found.preamble)
     lease = found.bound.plan.lease
     holder = Holder(found.bound, lease, crew, drive.redactor, drive.tell) if lease else None
+    if holder:
+        drive.standing = holder.standing
     try:
         open_all(drive, found.bound, crew)
         if holder:

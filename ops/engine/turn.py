@@ -12,6 +12,7 @@ from typing import Literal
 from ops.engine.crew import Crew
 from ops.engine.events import Observer, PersonNeeded, StepDone, StepOutput, StepStarted
 from ops.engine.frames import FrameError, ProtocolError
+from ops.engine.lease import Standing
 from ops.engine.ledger import NOTHING_RAN, Ending, Ledger, Result
 from ops.engine.natives import NativeCall, Natives
 from ops.engine.redact import Redactor
@@ -24,6 +25,7 @@ from ops.plan.model import Back, Change, Check, Irreversible, Manual
 Person = Callable[[Work], bool]
 """Waits for a person to do a manual step; False: it won't be done."""
 
+_OVERTAKEN = "this run does not hold the lease on {} any more: somebody else took it"
 TAIL = 16384
 """Bytes of redacted output that are kept of each attempt."""
 GRACE = 10
@@ -45,6 +47,7 @@ class Turns:
         secrets: Mapping[str, bytes] | None = None,
         person: Person | None = None,
         stopping: threading.Event | None = None,
+        standing: Callable[[], Standing] = lambda: "held",
     ) -> None:
         self.bound = bound
         self.crew = crew
@@ -55,6 +58,7 @@ class Turns:
         self._secrets = secrets or {}
         self._person = person
         self._stopping = stopping or threading.Event()
+        self.standing = standing
         self.barred: dict[tuple[str, str], bool] = {}
         """By turn, whether the change could no longer be taken back when it was done: for when its host is gone."""
 
@@ -153,6 +157,8 @@ class Turns:
     ) -> Ending:
         step, place = work.step, work.place
         lease = self.bound.plan.lease
+        if kind == "change" and (barred := self._barred(work)):
+            return barred
         order = StepOrder(
             address=recorded(work),
             direction=direction,
@@ -191,6 +197,20 @@ class Turns:
             self.crew.verdict(place, order, said.encode(), tail.encode("utf-8", "replace"))
         return Ending(outcome=outcome, cause=cause, code=result.code, tail=tail, seconds=result.seconds)
 
+    def _barred(self, work: Work) -> Ending | None:
+        """Why a change may not be made where no lease lies, which would refuse it there: somebody else may lead."""
+        lease = self.bound.plan.lease
+        if lease is None or work.place in lease.hosts:
+            return None
+        match self.standing():
+            case "held":
+                return None
+            case "partly" | "overtaken":
+                return Ending(outcome="fenced", cause=_OVERTAKEN.format(" ".join(lease.resources)))
+            case "unknown":
+                cause = "no host could be asked whether this run still holds its lease"
+                return Ending(outcome="refused", cause=cause)
+
     def _ask_person(self, work: Work) -> Ending | None:
         assert isinstance(work.step.act, Manual)
         instruction = work.step.act.instruction
@@ -201,6 +221,8 @@ class Turns:
 
     def _native(self, work: Work, attempt: int, show: Callable[[str], None]) -> Ending:
         step = work.step
+        if isinstance(step.act, Change) and (barred := self._barred(work)):
+            return barred
         said = ""
 
         def say(text: str) -> None:
@@ -254,7 +276,7 @@ def _judge(result: StepResult, limit: int, tail: str) -> tuple[Result, str]:
         case "unknown":
             return "unknown", "it began, and nobody knows how it ended: the host rebooted, or its runner was killed"
         case "nolease":
-            return "fenced", f"this run does not hold the lease on {result.detail} any more: somebody else took it"
+            return "fenced", _OVERTAKEN.format(result.detail)
         case "nospace":
             return "refused", f"no space: {result.detail}; free the disk"
         case "neverstarted" | "absent":

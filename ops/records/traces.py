@@ -48,7 +48,8 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What one host keeps of one run. ``plan`` and ``preamble`` are there only for unfinished runs."""
+    """What one host keeps of one run. ``plan`` and ``preamble`` are there only for unfinished runs; a ``plan`` that is
+    empty is a file that is damaged, None is no file."""
 
     host: str
     run: str
@@ -58,7 +59,7 @@ class Trace:
     direction: Direction = "forward"
     leased: bool = False
     """Whether the run has held its lease here: before that it can't have changed anything."""
-    plan: bytes = b""
+    plan: bytes | None = None
     preamble: bytes = b""
     attempts: tuple[Attempt, ...] = ()
 
@@ -215,7 +216,7 @@ def _trace(host: str, state: str, run: str, said: Mapping[str, bytes]) -> Trace:
         left=entry("left"),
         direction="undoing" if direction == "undoing" else "forward",
         leased="leased" in own,
-        plan=own.get("plan.json", b""),
+        plan=own.get("plan.json"),
         preamble=own.get("preamble", b""),
         attempts=tuple(_attempt(line) for line in _text(own, "attempts").splitlines() if line),
     )

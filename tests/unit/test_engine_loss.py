@@ -248,3 +248,20 @@ def test_ctrl_c_before_the_first_change_leaves_nothing(lab: Lab) -> None:
     assert lab.files() == {}
     assert "until=0" in (lab.state("app1") / "lease" / "app").read_text()
     assert not any(isinstance(e, StepStarted) for e in lab.events)
+
+
+def test_nothing_is_changed_at_ops_while_no_host_can_say_who_leads(
+    lab: Lab, cables: dict[str, Cable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "TRIES", 0)
+
+    def hook(event: object) -> None:
+        if isinstance(event, StepStarted) and event.place == "ops":
+            for name in lab.names:
+                cables[name].cut(Unreachable(name, "no route", "bring it back"))
+
+    lab.hook = hook
+    outcome = lab.run(plan(lab, stage("a", write("one")), stage("b", write("two", at="ops"), waves=(("ops",),))))
+    assert outcome.exit == 40
+    assert outcome.failures[0].cause == "no host could be asked whether this run still holds its lease"
+    assert lab.files("ops") == {}
