@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets as entropy
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ops.engine import unfinished
 from ops.engine.events import Observer, Probed
@@ -18,6 +14,7 @@ from ops.engine.frames import FrameError
 from ops.engine.parallel import each
 from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
 from ops.engine.redact import Redactor
+from ops.engine.secretfiles import secret_files
 from ops.engine.survey import survey
 from ops.engine.transport.errors import TransportError
 from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
@@ -81,7 +78,7 @@ def prepare(
             else:
                 found[machine] = {**found.get(machine, {}), **result}
 
-    with _files({n: secrets[n] for n in secrets_at(plan, OPS) if n in secrets}) as paths:
+    with secret_files({n: secrets[n] for n in secrets_at(plan, OPS) if n in secrets}) as paths:
         # The ops machine first: its values feed the hosts. What it asks about the hosts' own values comes last.
         values, early, late = _at_ops(plan)
         take(_ask_all({OPS: values}, {OPS: {**known[OPS], **paths}}, links, tell))
@@ -199,21 +196,3 @@ def _as_refusal(host: str, error: Exception) -> Exception:
     if isinstance(error, FrameError):
         return Refused((Finding(host=host, address="", message=str(error), remedy="change it in the inventory"),))
     return error
-
-
-@contextmanager
-def _files(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Secrets as 0600 files on tmpfs where there is one, gone at the end."""
-    if not contents:
-        yield {}
-        return
-    base = next((d for d in (f"/run/user/{os.getuid()}", "/dev/shm") if os.access(d, os.W_OK)), None)
-    # Not "opsbook-…": a runner's session on this machine sweeps what bears that name and is not locked.
-    with tempfile.TemporaryDirectory(prefix="probe-opsbook-", dir=base) as folder:
-        paths: dict[str, str] = {}
-        for name, data in contents.items():
-            path = Path(folder, name)
-            path.touch(mode=0o600, exist_ok=False)
-            path.write_bytes(data)
-            paths[name] = str(path)
-        yield paths

@@ -111,9 +111,9 @@ mine() {
   # A reboot ended it, and nobody has taken it since: it is ours again as soon as it is extended.
   [ "$where" = "$boot" ] || until=0
 }
-ends() { # UPTIME: the lease that was looked at last ends then
+ends() { # UPTIME [SED]: the lease that was looked at last ends then
   t=$state/lease/.new.$$
-  { sed "s/^until=.*/until=$1/; s/^boot=.*/boot=$boot/" "$file" >"$t" && mv "$t" "$file"; } 2>/dev/null || { rm -f "$t"; return 2; }
+  { sed "s/^until=.*/until=$1/; s/^boot=.*/boot=$boot/${2-}" "$file" >"$t" && mv "$t" "$file"; } 2>/dev/null || { rm -f "$t"; return 2; }
 }
 # extend SECONDS RESOURCE: 0 ours and extended (never shortened), 1 not ours, 2 cannot be written.
 extend() {
@@ -123,10 +123,12 @@ extend() {
   ends $((up + $1))
 }
 # Whoever led this session may be gone for good: a minute is enough for coming back, and others need not wait longer.
+# A run that has ended has nothing to come back for: its lease is given back.
 shorten() {
   clock
   for o in $pinned; do
-    mine "${o%%=*}" && [ "$until" -gt $((up + 60)) ] && ends $((up + 60))
+    mine "${o%%=*}" || continue
+    if [ -e "$R/ended" ]; then ends 0 '; s/^run=/last=/'; elif [ "$until" -gt $((up + 60)) ]; then ends $((up + 60)); fi
   done
   true
 }

@@ -178,7 +178,8 @@ def take_over(
 
     ``seen``: by host, the leases that are taken over although they are alive, as ``resource=token`` words.
 
-    Raises Refused (20) and Locked (21): then nothing was changed, and the run is as unfinished as before.
+    Raises Refused (20) and Locked (21): then nothing was changed, and the run is as unfinished as before; and
+    NothingUnfinished, when somebody else has finished it since it was looked at.
     """
     drive = Drive(
         found.run,
@@ -206,10 +207,11 @@ def take_over(
         if holder:
             holder.retake(seen, nonce, actor.owner, actor.purpose)
         try:
+            found = _still_open(found, crew, nonce)
             ledger = drive.ledger(bound, found.stored, identity(bound), aim)
             direction = _put(found, aim, actor, crew, bound)
             turns = drive.turns(bound, crew, ledger)
-            _recall(found, aim, turns, crew, nonce)
+            _recall(found, aim, turns)
             crew.keep_leases()
         except BaseException:
             if holder:
@@ -233,7 +235,7 @@ def forget(
 ) -> None:
     """Closes the books on a run whose hosts stay as they are: for whoever has settled it by hand.
 
-    Raises Refused (20) and Locked (21).
+    Raises Refused (20), Locked (21) and NothingUnfinished.
     """
     drive = Drive(found.run, links, {}, steady(tell), actor=actor, ops_state=ops_state, natives={}, person=None)
     crew = Crew(links, found.run, {}, {}, drive.tell, preamble=found.preamble)
@@ -241,13 +243,17 @@ def forget(
     holder = Holder(found.bound, lease, crew, drive.redactor, drive.tell) if lease else None
     if holder:
         drive.standing = holder.standing
+    nonce = entropy.token_hex(4)
     try:
         open_all(drive, found.bound, crew)
         if holder:
-            holder.retake(seen, entropy.token_hex(4), actor.owner, actor.purpose)
-        drive.last_word(crew, NEEDS_HUMAN, f"settled by hand by {actor.owner}: {actor.reason}", final=True)
-        if holder:
-            holder.give()
+            holder.retake(seen, nonce, actor.owner, actor.purpose)
+        try:
+            _still_open(found, crew, nonce)
+            drive.last_word(crew, NEEDS_HUMAN, f"settled by hand by {actor.owner}: {actor.reason}", final=True)
+        finally:
+            if holder:
+                holder.give()
     finally:
         crew.close()
 
@@ -291,10 +297,27 @@ def _put(found: Unfinished, aim: Aim, actor: Actor, crew: Crew, bound: Bound) ->
     return found.direction
 
 
-def _recall(found: Unfinished, aim: Aim, turns: Turns, crew: Crew, nonce: str) -> None:
-    """What the hosts keep of the run, asked again now that nobody else writes it, becomes the ledger's. What still runs
-    is waited for when it goes the way that the run goes on, else ended."""
+def _still_open(found: Unfinished, crew: Crew, nonce: str) -> Unfinished:
+    """The run as its hosts keep it now that nobody else writes it: since it was looked at, somebody may have ended it,
+    or turned it back. Raises NothingUnfinished, Refused."""
     told = _again(found, crew, nonce)
+    every = {**found.told, **told}.values()
+    known = next(k for k in runs_known(every) if k.run == found.run)
+    if known.finished:
+        raise NothingUnfinished(known)
+    if known.direction != found.direction:
+        raise _refused(
+            min(known.traces),
+            f"somebody else has begun to take {found.run} back since it was looked at",
+            "run the same command again: it shows how things stand now",
+        )
+    return replace(found, known=known, told=told)
+
+
+def _recall(found: Unfinished, aim: Aim, turns: Turns) -> None:
+    """What the hosts keep of the run becomes the ledger's. What still runs is waited for when it goes the way that the
+    run goes on, else ended."""
+    told = found.told
     plan, ledger = found.bound.plan, turns.ledger
     todo = found.bound.todo | {(f"{st.id}.{s.id}", h) for st in plan.on_failure for s in st.steps for h in st.hosts}
     every = [(w, a) for w, a in attempts(plan, told, found.run) if w.key in todo]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
+from ops.engine.closing import closable
 from ops.engine.fleet import Fleet, Links
 from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
 from ops.engine.provide import wanted
@@ -92,7 +93,7 @@ class Rescue:
         asked = [h for h in (*self._loaded.inventory.hosts, OPS) if h not in self._without]
         told, failed = survey(links, asked)
         known = choose(told, self._run)
-        found = self._left_out(load(known, told))
+        found = self._left_out(closable(known, told, links.fleet) if self._forget else load(known, told))
         desk = self._desk = Desk(
             self._loaded,
             found.run,
@@ -118,15 +119,14 @@ class Rescue:
         secrets = plan_secrets(self._loaded, found.bound.plan, names)
         desk.redact = redactor(self._loaded, secrets)
         if self._plan:
-            shown = remaining.data if self._json else remaining.text
-            print(desk.redact(shown(found, self._aim)))
+            print(desk.redact(remaining.data(found, self._aim) if self._json else self._shown(found)))
             return DONE if remaining.todo(found, self._aim) else NOTHING_TO_DO
         seen = self._seen(desk, found.known, told)
         if not self._yes and not desk.may_ask():
             raise _refused(
                 "nobody can confirm it: this is no terminal", f"look at it with --plan, then: {typed('--yes')}"
             )
-        desk.say(remaining.text(found, self._aim))
+        desk.say(self._shown(found))
         if not desk.agreed(self._question(found)):
             desk.say("Not confirmed; nothing was changed.")
             return REFUSED
@@ -169,6 +169,11 @@ class Rescue:
                     )
                 )
         return replace(found, bound=left_out(found.bound, self._without, reason=self._reason))
+
+    def _shown(self, found: Unfinished) -> str:
+        if not found.stored:
+            return f"Run {found.run}: its plan can't be read, so nobody can tell from here what of it stands."
+        return remaining.text(found, self._aim)
 
     def _question(self, found: Unfinished) -> str:
         if self._forget:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import secrets as entropy
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from engine_parts import Lab, plan, stage, write
 
 from ops.engine.events import StepOutput
 from ops.engine.outcome import Outcome
+from ops.engine.secretfiles import secret_files
 from ops.plan.bind import Refused
 from ops.plan.model import Change, Check, Computed, Keep, Plan, Secret, Step, Var
 
@@ -123,3 +127,24 @@ def test_checks_and_values_at_ops_may_read_it_for_as_long_as_the_probe_lasts(lab
             secrets={"TOKEN": CANARY},
         )
     assert CANARY.decode() not in repr(caught.value.findings)
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_one() -> None:
+    code = """
+        import os, signal
+        from ops.engine.secretfiles import secret_files
+        with secret_files({"A": b"one"}) as paths:
+            print(paths["A"], flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with secret_files({"A": b"two"}) as alive:
+        died = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+        )
+        left = Path(died.stdout.strip())
+        assert left.read_bytes() == b"one"
+        with secret_files({"A": b"three"}) as paths:
+            assert not left.parent.exists()
+            assert Path(alive["A"]).read_bytes() == b"two", "who lives keeps his"
+            assert Path(paths["A"]).stat().st_mode & 0o777 == 0o600
+        assert not Path(paths["A"]).parent.exists()

@@ -13,8 +13,9 @@ import pytest
 from engine_parts import ACTOR, Lab, plan, stage, write
 
 from ops.engine.fleet import Links
-from ops.engine.outcome import Locked
-from ops.engine.takeover import NothingUnfinished, choose, load, take_over
+from ops.engine.outcome import Locked, Outcome
+from ops.engine.provide import Actor
+from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over
 from ops.plan.bind import Refused
 from ops.plan.leaving import left_out
 from ops.plan.model import Change
@@ -142,9 +143,7 @@ def test_another_change_is_refused_while_a_run_is_unfinished(lab: Lab) -> None:
     assert killed(lab.root, 13)
     with pytest.raises(Locked):
         lab.prepare(asked(lab))
-    for name in lab.names:
-        path = lab.state(name) / "lease" / "app"
-        path.write_text(path.read_text().replace("until=", "until=0\nwas="))
+    expire(lab)
     with pytest.raises(Refused, match="is unfinished"):
         lab.prepare(asked(lab))
     assert lab.take_over("abort", alive=False).exit == 0
@@ -184,6 +183,85 @@ def test_a_damaged_record_is_refused_by_name_and_nothing_is_guessed(lab: Lab) ->
     path.unlink()
     assert lab.take_over("resume").exit == 0
     assert names(lab) == ALL
+
+
+def late(lab: Lab, found: Unfinished, aim: Aim) -> Outcome:
+    """Takes over what was looked at a while ago."""
+    links = Links(lab.fleet())
+    seen = {h: " ".join(f"{x.resource}={x.token}" for x in t.leases) for h, t in found.told.items()}
+    actor = Actor(owner="carol@third", purpose=aim)
+    try:
+        return take_over(found, aim, links, {}, lab.tell, actor=actor, ops_state=lab.root / "c", seen=seen)
+    finally:
+        links.close()
+
+
+def looked_at(lab: Lab) -> Unfinished:
+    """The run as somebody sees it who then takes time to confirm."""
+    assert killed(lab.root, 17)
+    told = lab.told("app1", "app2", "ops")
+    return load(choose(told), told)
+
+
+@pytest.mark.parametrize(("first", "then"), [("abort", "resume"), ("resume", "abort")])
+def test_what_somebody_else_has_ended_meanwhile_stays_as_it_is(lab: Lab, first: Aim, then: Aim) -> None:
+    found = looked_at(lab)
+    assert lab.take_over(first).exit == 0
+    before, after = lab.files(), run_files(lab)
+    with pytest.raises(NothingUnfinished) as caught:
+        late(lab, found, then)
+    assert caught.value.finished
+    assert lab.files() == before
+    assert run_files(lab) == after
+    assert all(lease.left == 0 for t in lab.told().values() for lease in t.leases), "it is given back"
+    assert lab.run(asked(lab)).exit == 0
+
+
+def test_what_somebody_else_was_taking_back_meanwhile_is_looked_at_anew(lab: Lab) -> None:
+    found = looked_at(lab)
+    assert killed(lab.root, 5, "abort"), "at its first undo"
+    (run,) = unfinished(lab.told().values())
+    assert run.direction == "undoing"
+    expire(lab)
+    before, after = lab.files(), run_files(lab)
+    with pytest.raises(Refused, match=r"take .* back since it was looked at"):
+        late(lab, found, "resume")
+    assert lab.files() == before
+    assert run_files(lab) == after
+    assert lab.take_over("resume").exit == 30
+    assert names(lab) == set()
+
+
+def test_closing_the_books_on_an_ended_run_leaves_them(lab: Lab) -> None:
+    found = looked_at(lab)
+    assert lab.take_over("resume").exit == 0
+    after = run_files(lab)
+    links = Links(lab.fleet())
+    seen = {h: " ".join(f"{x.resource}={x.token}" for x in t.leases) for h, t in found.told.items()}
+    try:
+        with pytest.raises(NothingUnfinished):
+            forget(found, links, lab.tell, actor=ACTOR, ops_state=lab.root / "c", seen=seen)
+    finally:
+        links.close()
+    assert run_files(lab) == after
+
+
+def expire(lab: Lab) -> None:
+    """Every lease ends now."""
+    for name in lab.names:
+        path = lab.state(name) / "lease" / "app"
+        path.write_text(path.read_text().replace("until=", "until=0\nwas="))
+
+
+def run_files(lab: Lab) -> dict[str, str]:
+    """What every host keeps of how its run stands."""
+    kept = ("lead", "direction", "ended", "left")
+    return {
+        f"{name}/{p.name}": p.read_text()
+        for name in lab.names
+        for p in (lab.state(name) / "runs").glob("*/*")
+        if p.name in kept
+    }
 
 
 def test_a_dead_host_is_left_out_of_what_is_taken_over(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runner_host import RUN, SHELLS, RunnerHost, change, host
+from runner_host import RUN, SHELLS, RunnerHost, change, host, wait_for
 
 from ops.engine.session import HostSession
 
@@ -145,3 +145,23 @@ def test_taking_the_lease_again_oneself_is_fine(dash: RunnerHost) -> None:
     assert session.step(change(f"sed -i s/token=7/token=8/ {lease.path}", kind="lease", address="take")).code == 0
     assert session.step(change("true", leases=("app",), address="b")).code == 0
     assert session.tokens == {"app": 8}
+
+
+@pytest.mark.parametrize("word", ["left", "ended"])
+def test_a_connection_that_is_lost_shortens_the_lease_and_after_the_run_gives_it_back(
+    here: RunnerHost, word: str
+) -> None:
+    session = here.open()
+    lease = Lease(here, session)
+    assert session.step(change("true", timeout=500, leases=("app",))).code == 0
+    assert lease.left() > 500
+    session.put(word, b"{}\n")
+    session.renew()
+    session._channel.close()  # as a dropped connection: no goodbye
+    wait_for(lambda: not Path(session.secret_dir).exists())
+    if word == "left":
+        assert 57 <= lease.left() <= 60
+        assert lease.read()["run"] == RUN
+    else:
+        assert lease.read()["until"] == "0"
+        assert (lease.read().get("run"), lease.read()["last"], lease.read()["token"]) == (None, RUN, "7")

@@ -1,0 +1,99 @@
+"""The way of resume and abort on local machines with the real runner: what they say is the way out must be one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_parts import Lab
+from inventory_parts import SMALL, loaded
+from test_engine_takeover import asked, killed
+
+from ops.engine.takeover import Aim
+from ops.plan.bind import Refused
+from ops.records.journal import decode, encode
+from ops.records.traces import unfinished
+from ops.tasks.rescue import Rescue
+
+
+class World:
+    """A fleet on which a run was killed half-way, and a repository to look at it from."""
+
+    def __init__(self, root: Path) -> None:
+        self.lab = Lab(root / "machines", names=("app1", "app2", "data1"))
+        self.loaded = loaded(root, SMALL.replace("  data1:", "  app2: {address: 192.0.2.3}\n  data1:"))
+        assert killed(self.lab.root, 13)
+        (self.run,) = unfinished(self.lab.told().values())
+
+    def go(self, aim: Aim, **flags: Any) -> int:
+        with ExitStack() as stack:
+            rescue = Rescue(
+                aim, self.loaded, yes=True, overtake=True, log="text", machines=lambda *_: self.lab.fleet(), **flags
+            )
+            return rescue.go(stack)
+
+    def plans(self) -> list[Path]:
+        return [self.lab.state(h) / "runs" / self.run.run / "plan.json" for h in ("app1", "app2")]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("sys.argv", ["inv", "abort", "--env", "test"])
+    monkeypatch.chdir(tmp_path)
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["gone", "torn", "of a later version"])
+def test_a_run_whose_plan_cannot_be_read_is_closed_as_its_refusal_says(
+    world: World, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    for path in world.plans():
+        match how:
+            case "gone":
+                path.unlink()
+            case "torn":
+                path.write_bytes(path.read_bytes()[:100])
+            case _:
+                later(path, path.with_name("lead"))
+    before = world.lab.files()
+    assert world.go("resume") == 20
+    assert world.go("abort") == 20
+    assert capsys.readouterr().err.count("inv abort --forget") == (0 if how == "torn" else 2)
+    with pytest.raises(Refused, match="is unfinished"):
+        _expired(world).prepare(asked(world.lab))
+    assert world.go("abort", forget=True, reason="put right by hand") == 0
+    assert "can't be read" in capsys.readouterr().out
+    assert world.lab.files() == before
+    assert unfinished(world.lab.told().values()) == ()
+    (ended,) = {p.read_text() for p in (world.lab.state("app1") / "runs" / world.run.run).glob("ended")}
+    assert "put right by hand" in ended
+    assert world.lab.run(asked(world.lab)).exit == 0, "and others may work again"
+
+
+def test_a_run_whose_plan_is_whole_is_forgotten_with_a_view_of_what_stands(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.go("abort", forget=True, reason="put right by hand") == 0
+    assert "Write one" in capsys.readouterr().out
+
+
+def later(plan: Path, lead: Path) -> None:
+    """What a version to come would have stored: whole, but not to be understood by this one."""
+    data = json.loads(plan.read_bytes())
+    data["plan"]["schema"] = 99
+    plan.write_text(json.dumps(data))
+    entry = decode(lead, 1, lead.read_bytes().rstrip(b"\n"))
+    digest = hashlib.sha256(plan.read_bytes()).hexdigest()
+    lead.write_bytes(encode(replace(entry, data={**entry.data, "plan": digest})))
+
+
+def _expired(world: World) -> Lab:
+    for name in ("app1", "app2"):
+        path = world.lab.state(name) / "lease" / "app"
+        path.write_text(path.read_text().replace("until=", "until=0\nwas="))
+    return world.lab
