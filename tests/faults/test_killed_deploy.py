@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Lab, Ran, ensure, inv  # type: ignore[attr-defined]
+from elsewhere import repository
 from fingerprint import differences, fingerprint
 from killing import lives
 from load import load
@@ -70,6 +73,24 @@ def test_killed_at_every_boundary(on_v1: Lab, deploy: Callable[..., Ran], step: 
     assert whole(on_v1, lambda: chained(ROLLBACK, RESUME, 1, step + 2)) >= 5
     assert differences(undisturbed_v1, fingerprint(on_v1)) == []
     singleton_alone(on_v1)
+
+
+def test_a_colleague_resumes_from_another_machine(lab: Lab, deploy: Callable[..., Ran], tmp_path: Path) -> None:
+    """With nothing of the dead one's files, and without claiming to know that it is dead: the lease ends by itself."""
+    ensure(lab, deploy, "v1")
+    repository(tmp_path / "dead")
+    colleague = repository(tmp_path / "colleague")
+    life = lives(DEPLOY, 15, cwd=tmp_path / "dead")
+    assert life.code is None
+    died = time.monotonic()
+    first = colleague.inv(*RESUME)
+    assert first.code == 21, first.said
+    assert "is held by" in first.err
+    while (done := colleague.inv(*RESUME)).code == 21 and time.monotonic() - died < 200:
+        time.sleep(5)
+    assert done.code == 0, done.said
+    assert [lab.live(h)[:3] for h in lab.app_hosts] == ["v2-", "v2-"]
+    assert colleague.inv(*ABORT).out.startswith("Nothing to abort")
 
 
 def aborted(lab: Lab, at: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 from engine_parts import ACTOR, Lab, plan, stage, write
 
+from ops.engine.crew import Crew
 from ops.engine.fleet import Links
 from ops.engine.outcome import Locked, Outcome
 from ops.engine.provide import Actor
 from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over
 from ops.plan.bind import Refused
 from ops.plan.leaving import left_out
-from ops.plan.model import Change
+from ops.plan.model import Change, Lease
 from ops.records.traces import unfinished
 
 TESTS = Path(__file__).parent
@@ -278,3 +280,27 @@ def test_a_dead_host_is_left_out_of_what_is_taken_over(lab: Lab) -> None:
     assert outcome.exit == 0
     assert {n for n in names(lab) if n.startswith("app1/")} == {n for n in ALL if n.startswith("app1/")}
     assert links.execs["app2"] == 0
+
+
+def test_hosts_forget_finished_runs_but_never_one_that_is_not_over(lab: Lab) -> None:
+    assert killed(lab.root, 13)
+    (dead,) = unfinished(lab.told().values())
+    runs = lab.state("app1") / "runs"
+    shutil.copytree(runs / dead.run, runs / "older-than-all")  # unfinished, too, and of nobody's interest for long
+    assert lab.take_over("resume", run=dead.run).exit == 0
+    for number in range(6):
+        made = runs / f"gone{number}"
+        shutil.copytree(runs / dead.run, made)
+        os.utime(made, (1000 + number, 1000 + number))
+    os.utime(runs / "older-than-all", (1, 1))
+    prepared, links = lab.prepare(plan(lab, stage("z", write("z")), lease=Lease(resources=("other",), hosts=lab.names)))
+    crew = Crew(links, prepared.run, {}, {}, lab.tell)
+    try:
+        assert crew.open(("app1",)) == {}
+        crew.prune(3)
+    finally:
+        crew.close()
+        links.close()
+    left = {p.name for p in runs.iterdir()}
+    assert {"older-than-all", prepared.run, dead.run, "gone5"} <= left
+    assert not {"gone0", "gone1", "gone2", "gone3"} & left
