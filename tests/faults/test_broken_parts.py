@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -50,7 +51,8 @@ def struck(
     assert process.stderr
     for line in process.stdout:
         lines.append(line)
-        if not hit and f'"event": "{event}"' in line and f'"step": "{step}"' in line and f'"host": "{host}' in line:
+        told = json.loads(line) if line.startswith("{") else {}
+        if not hit and (told.get("event"), told.get("step", ""), host in (told.get("host"), "")) == (event, step, True):
             hit = True
             injected = inv("lab.fault", *fault)
             assert injected.code == 0, injected.said
@@ -71,6 +73,7 @@ def test_the_engine_of_one_host_stops(lab: Lab) -> None:
     assert done.code in (30, 40), done.said
     assert "app2" in done.out
     assert inv("lab.fault", "clear").code == 0
+    wait_for(lab, "app2")
     if done.code == 40:
         assert inv("abort", "--env", "lab", "--yes").code == 0
     told = [d for d in differences(before, fingerprint(lab)) if not d.startswith("schema:")]
@@ -188,9 +191,13 @@ def test_a_migration_past_its_time_is_ended_with_its_container(
 
 
 def wait_for(lab: Lab, host: str) -> None:
-    """Until a host that was rebooted serves again."""
-    for _ in range(60):
-        if lab.try_ssh(host, "docker ps -q >/dev/null").code == 0:
+    """Until a host that was struck serves again, with all that restarts by itself."""
+    text = (
+        "curl -fsS --unix-socket /srv/shop/proxy/run/live.sock http://proxy/ >/dev/null &&"
+        " ! docker ps -a --filter label=org.opsbook.app --format '{{.State}} {{.Status}}' | grep -vE '^running Up [^(]*([(]healthy[)])?$'"
+    )
+    for _ in range(90):
+        if lab.try_ssh(host, text).code == 0:
             return
         time.sleep(1)
     raise AssertionError(f"{host} did not come back")
