@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conftest import INV, ROOT  # type: ignore[attr-defined]
+from elsewhere import environment
 
 BOUNDARIES = ("lease-taken", "step-started", "step-done", "undoing", "lease-given")
 
@@ -45,7 +46,7 @@ def lives(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ},
+        env=dict(os.environ) if cwd == ROOT else environment(),
     )
     watchdog = threading.Timer(within, process.kill)
     watchdog.start()
