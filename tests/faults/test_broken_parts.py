@@ -92,6 +92,7 @@ def test_the_disk_is_full_during_the_pull(lab: Lab) -> None:
     assert differences(before, fingerprint(lab)) == []
 
 
+@pytest.mark.full
 def test_the_registry_goes_down_during_a_deploy(lab: Lab) -> None:
     lab.ssh("app2", "docker image prune -af >/dev/null")  # it has to fetch anew
     before = fingerprint(lab)
@@ -155,10 +156,11 @@ def settled(lab: Lab) -> None:
     [
         ("stop-ssh", 4, (0,)),
         ("reboot", 0, (30, 40)),
-        pytest.param("cut", 8, (0,), marks=pytest.mark.full),
-        pytest.param("crash", 0, (30, 40), marks=pytest.mark.full),
+        ("cut", 8, (0,)),
+        ("crash", 0, (30, 40)),
     ],
 )
+@pytest.mark.full
 def test_the_migrations_host_is_struck_while_it_migrates(
     lab: Lab, deploy: Callable[..., Ran], tmp_path: Path, fault: str, then: float, codes: tuple[int, ...]
 ) -> None:

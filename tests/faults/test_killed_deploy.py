@@ -75,6 +75,7 @@ def test_killed_at_every_boundary(on_v1: Lab, deploy: Callable[..., Ran], step: 
     singleton_alone(on_v1)
 
 
+@pytest.mark.full
 def test_a_colleague_resumes_from_another_machine(lab: Lab, deploy: Callable[..., Ran], tmp_path: Path) -> None:
     """With nothing of the dead one's files, and without claiming to know that it is dead: the lease ends by itself."""
     ensure(lab, deploy, "v1")
@@ -103,7 +104,7 @@ def aborted(lab: Lab, at: int) -> None:
     singleton_alone(lab)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_killed_and_taken_back(on_v1: Lab, deploy: Callable[..., Ran], seed: int) -> None:
     aborted(on_v1, random.Random(seed).randrange(4, 36))
 

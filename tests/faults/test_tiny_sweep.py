@@ -245,6 +245,7 @@ def random_instants(ground: Ground, seeds: range) -> None:
         (untouched if not_finished(ground, name) else finished)(ground, name)
 
 
+@pytest.mark.full
 def test_killed_at_random_instants(ground: Ground) -> None:
     random_instants(ground, range(12))
 

@@ -11,7 +11,7 @@ from conftest import Lab, Ran, ensure, inv, wipe  # type: ignore[attr-defined]
 from elsewhere import Repository, repository
 from fingerprint import differences, fingerprint
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
 full = pytest.mark.full
 USUAL = ("migrate.migrate", "roll.workers", "verify.balancer")
 DEPLOY = (

@@ -8,7 +8,7 @@ import pytest
 from conftest import Lab, Ran, ensure, inv  # type: ignore[attr-defined]
 from killing import lives
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
 REASON = ("--without", "app2", "--reason", "its power supply smokes")
 
 
@@ -19,7 +19,7 @@ def dying(lab: Lab, deploy: Callable[..., Ran]) -> Iterator[Lab]:
     assert inv("lab.fault", "clear").code == 0
 
 
-@pytest.mark.parametrize("aim", ["abort", pytest.param("resume", marks=pytest.mark.full)])
+@pytest.mark.parametrize("aim", ["abort", "resume"])
 def test_the_run_is_taken_over_without_the_dead_host(dying: Lab, aim: str) -> None:
     life = lives(("deploy", "--env", "lab", "--version", "v2", "--yes"), 12)
     assert life.code is None
