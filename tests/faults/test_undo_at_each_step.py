@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,9 @@ DEPLOY = (
 RESTART = ("roll.secrets", "roll.out", "roll.recreate", "roll.healthy", "roll.smoke", "roll.in")
 
 
-def cases(steps: tuple[str, ...], usual: tuple[str, ...]) -> Iterator[object]:
+def cases(steps: tuple[str, ...], usual: tuple[str, ...]) -> list[object]:
     """Every step; those that are not usual only in the long run."""
-    for step in steps:
-        yield pytest.param(step, marks=() if step in usual else full)
+    return [pytest.param(step, marks=() if step in usual else full) for step in steps]
 
 
 @pytest.fixture
