@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ops.engine.fleet import Fleet
-from ops.engine.takeover import Unfinished, load
+from ops.engine.remains import Unfinished, load
 from ops.plan.bind import Bound, Refused
 from ops.plan.model import OPS, Lease, Plan
 from ops.plan.preamble import PREAMBLE

@@ -82,6 +82,14 @@ class Drive:
         )
         return ledger
 
+    def holder(self, bound: Bound, crew: Crew) -> Holder | None:
+        """Holds the plan's lease, and tells from then on whether this process still leads; None without a lease."""
+        if bound.plan.lease is None:
+            return None
+        holder = Holder(bound, bound.plan.lease, crew, self.redactor, self.tell)
+        self.standing = holder.standing
+        return holder
+
     def turns(self, bound: Bound, crew: Crew, ledger: Ledger) -> Turns:
         """Takes turns for the bound plan, under this drive's course."""
         return Turns(

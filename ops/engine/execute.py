@@ -17,12 +17,13 @@ from ops.engine.lease import Holder
 from ops.engine.natives import Natives
 from ops.engine.outcome import DONE, LOCKED, REFUSED, Locked, Outcome
 from ops.engine.prepare import Prepared
+from ops.engine.probe import ProbeFailed
 from ops.engine.provide import Actor, deliveries, owned, refuse_unknown_natives
 from ops.engine.recheck import recheck
+from ops.engine.transport.errors import TransportError
 from ops.engine.turn import Person
 from ops.plan.bind import Bound, Finding, Refused
 from ops.plan.canonical import canonical
-from ops.plan.model import OPS, Plan
 
 
 def execute(
@@ -66,10 +67,7 @@ def execute(
     files = {"plan.json": stored, "direction": FORWARD, "lead": lead.file()}
     crew = Crew(links, prepared.run, deliveries(bound, secrets), files, drive.tell)
     ledger = drive.ledger(bound, stored, prepared.digest, "began")
-    lease = bound.plan.lease
-    holder = Holder(bound, lease, crew, drive.redactor, drive.tell) if lease else None
-    if holder:
-        drive.standing = holder.standing
+    holder = drive.holder(bound, crew)
     try:
         bound = _begin(drive, prepared, bound, crew, holder)
         turns = drive.turns(bound, crew, ledger)
@@ -96,15 +94,10 @@ def execute(
         ledger.journal.close()
 
 
-def machines_of(plan: Plan, bound: Bound) -> list[str]:
-    """The machines a run needs a session with."""
-    return sorted({*bound.machines(), *(plan.lease.hosts if plan.lease else ())})
-
-
 def open_all(drive: Drive, bound: Bound, crew: Crew) -> None:
     """Sessions with every machine of the run. Raises Refused with those that are not there."""
     plan = bound.plan
-    machines = machines_of(plan, bound)
+    machines = sorted({*bound.machines(), *(plan.lease.hosts if plan.lease else ())})
     drive.tell(
         RunStarted(
             run=drive.run,
@@ -117,9 +110,14 @@ def open_all(drive: Drive, bound: Bound, crew: Crew) -> None:
     try:
         failed = crew.open(machines)
     except FrameError as error:
-        raise Refused((Finding(host=OPS, address="", message=str(error), remedy="change the inventory"),)) from error
+        raise Refused.because(str(error), "change the inventory") from error
     if failed:
-        raise Refused(tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items()))
+        raise away(failed)
+
+
+def away(failed: Mapping[str, TransportError | ProbeFailed]) -> Refused:
+    """The refusal for machines that are not there, or did not answer."""
+    return Refused(tuple(Finding(host=m, address="", message=e.cause, remedy=e.remedy) for m, e in failed.items()))
 
 
 def _begin(drive: Drive, prepared: Prepared, bound: Bound, crew: Crew, holder: Holder | None) -> Bound:
@@ -135,10 +133,7 @@ def _begin(drive: Drive, prepared: Prepared, bound: Bound, crew: Crew, holder: H
         holder.give()
         if overtaken and isinstance(error, Refused):
             message = "somebody else has taken the run over meanwhile; nothing was done from here"
-            raise Refused((Finding(host=OPS, address="", message=message, remedy=""),)) from error
+            raise Refused.because(message) from error
         raise
     crew.keep_leases()
     return owned(again, drive.actor)
-
-
-__all__ = ["Actor", "execute", "machines_of", "open_all"]

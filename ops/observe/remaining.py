@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ops.engine.takeover import Aim, Unfinished
+from ops.engine.remains import Aim, Unfinished
 from ops.observe.texts import listed
 from ops.plan.bind import Work
 from ops.plan.model import Change, Irreversible, Keep
@@ -21,13 +21,7 @@ def backward(found: Unfinished, aim: Aim) -> bool:
 
 def todo(found: Unfinished, aim: Aim) -> tuple[Work, ...]:
     """The turns that would be taken, in order."""
-    works = [
-        w
-        for stage in found.bound.stages()
-        for wave in stage.waves
-        for row in found.bound.works(stage, wave)
-        for w in row
-    ]
+    works = tuple(found.bound.turns())
     if not backward(found, aim):
         done = found.done()
         return tuple(w for w in works if w.key not in done)

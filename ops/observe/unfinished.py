@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ops.engine.takeover import attempts
+from ops.engine.remains import attempts
 from ops.engine.unfinished import alive
 from ops.observe.history import moment
 from ops.observe.texts import listed

@@ -5,7 +5,7 @@ Only a Bound plan can be executed, and only `bind` makes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ops.plan.facts import Facts, computed_at, done_key, stage_key, step_key, value_key
@@ -75,6 +75,11 @@ class Refused(Exception):
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(f"{f.host}: {f.message}" for f in findings))
         self.findings = findings
+
+    @classmethod
+    def because(cls, message: str, remedy: str = "", *, host: str = OPS) -> Refused:
+        """With one reason that concerns no step."""
+        return cls((Finding(host=host, address="", message=message, remedy=remedy),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +153,23 @@ class Bound:
             if any(self.works(stage, wave) for wave in stage.waves):
                 yield stage
 
+    def turns(self) -> Iterator[Work]:
+        """All that is to be done, in the plan's order."""
+        for stage in self.plan.stages:
+            for wave in stage.waves:
+                for row in self.works(stage, wave):
+                    yield from row
+
     def machines(self) -> tuple[str, ...]:
         """Every machine on which something is to be done, sorted."""
-        places = {w.place for s in self.stages() for wave in s.waves for row in self.works(s, wave) for w in row}
-        return tuple(sorted(places))
+        return tuple(sorted({work.place for work in self.turns()}))
+
+
+def works(stages: Iterable[Stage]) -> tuple[Work, ...]:
+    """Every turn of the stages, step by step, whether or not it is to be done."""
+    return tuple(
+        Work(stage=stage, step=step, host=host) for stage in stages for step in stage.steps for host in stage.hosts
+    )
 
 
 def narrowed(plan: Plan, hosts: tuple[str, ...], without: tuple[str, ...] = ()) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.plan.bind import Bound, Work
+from ops.plan.bind import Bound, works
 from ops.plan.canonical import digest, to_data
 from ops.plan.model import OPS
 
@@ -44,7 +44,7 @@ def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
         for name in sorted({*was, *now} - PERSONAL):
             if was.get(name) != now.get(name):
                 found.append((machine, f"{name} was {was.get(name)!r}, now {now.get(name)!r}"))
-    titles = {w.key: w for b in (one, two) for w in _works(b)}
+    titles = {w.key: w for b in (one, two) for w in works(b.plan.stages)}
     for key in sorted({*one.todo, *one.in_place} | {*two.todo, *two.in_place}):
         was_said, now_said = _state(one, key), _state(two, key)
         if was_said != now_said:
@@ -57,7 +57,3 @@ def _state(bound: Bound, key: tuple[str, str]) -> str:
     if key in bound.todo:
         return "to be done"
     return "in place" if key in bound.in_place else "not needed"
-
-
-def _works(bound: Bound) -> tuple[Work, ...]:
-    return tuple(Work(stage=st, step=s, host=h) for st in bound.plan.stages for s in st.steps for h in st.hosts)

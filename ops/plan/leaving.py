@@ -63,11 +63,8 @@ def orphaned(bound: Bound, hosts: tuple[str, ...]) -> tuple[Work, ...]:
     gone = set(hosts)
     return tuple(
         work
-        for stage in bound.plan.stages
-        for wave in stage.waves
-        for row in bound.works(stage, wave)
-        for work in row
-        if work.place in gone and (set(stage.hosts) <= gone or work.host not in gone)
+        for work in bound.turns()
+        if work.place in gone and (set(work.stage.hosts) <= gone or work.host not in gone)
     )
 
 

@@ -45,6 +45,11 @@ class Attempt:
     settled: bool = False
     """Whether whoever began it has heard how it ended; its raw output is gone then."""
 
+    @property
+    def good(self) -> bool:
+        """Whether it did what it should."""
+        return self.status == "exited" and self.code == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:

@@ -11,8 +11,9 @@ from ops.engine.closing import closable
 from ops.engine.fleet import Fleet, Links
 from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
 from ops.engine.provide import wanted
+from ops.engine.remains import Aim, NothingUnfinished, Unfinished, choose, load, to_serve
 from ops.engine.survey import survey
-from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over, to_serve
+from ops.engine.takeover import forget, take_over
 from ops.engine.transport.pool import Connector
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
@@ -123,7 +124,7 @@ class Rescue:
             return DONE if remaining.todo(found, self._aim) else NOTHING_TO_DO
         seen = self._seen(desk, found.known, told)
         if not self._yes and not desk.may_ask():
-            raise _refused(
+            raise Refused.because(
                 "nobody can confirm it: this is no terminal", f"look at it with --plan, then: {typed('--yes')}"
             )
         desk.say(self._shown(found))
@@ -191,7 +192,7 @@ class Rescue:
                 f"{held.owner} holds the lease for another {held.left} s. Do you know that nobody leads this run?"
             )
             if not desk.agreed(question):
-                raise _refused("not taken over", "ask whoever holds it, or wait for the lease to end")
+                raise Refused.because("not taken over", "ask whoever holds it, or wait for the lease to end")
         return {
             host: " ".join(f"{x.resource}={x.token}" for x in one.leases if x.run in ("", run.run))
             for host, one in told.items()
@@ -204,7 +205,3 @@ def _over(over: NothingUnfinished, aim: Aim, env: str) -> str:
     end = over.finished.end
     how = f": {end.text('summary')}" if end else ""
     return f"Nothing to {aim}: run {over.finished.run} is finished{how}. Nothing was changed."
-
-
-def _refused(message: str, remedy: str) -> Refused:
-    return Refused((Finding(host=OPS, address="", message=message, remedy=remedy),))

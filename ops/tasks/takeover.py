@@ -12,7 +12,7 @@ from invoke.tasks import task
 from ops.tasks.release import ENV
 
 if TYPE_CHECKING:
-    from ops.engine.takeover import Aim
+    from ops.engine.remains import Aim
 
 FLAGS = {
     **ENV,

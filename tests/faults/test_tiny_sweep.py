@@ -29,7 +29,7 @@ from tiny import (
 )
 
 from ops.engine.events import LeaseTaken, StepDone, StepStarted
-from ops.engine.takeover import Aim
+from ops.engine.remains import Aim
 from ops.inventory.load import Loaded
 
 pytestmark = pytest.mark.timeout(1800)

@@ -22,8 +22,9 @@ from ops.engine.execute import execute
 from ops.engine.fleet import Fleet, Links, Machine
 from ops.engine.prepare import prepare
 from ops.engine.provide import Actor
+from ops.engine.remains import Aim, NothingUnfinished, choose, load
 from ops.engine.survey import survey
-from ops.engine.takeover import Aim, NothingUnfinished, choose, load, take_over
+from ops.engine.takeover import take_over
 from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
 from ops.inventory.load import load as load_inventory

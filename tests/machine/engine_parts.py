@@ -17,8 +17,9 @@ from ops.engine.fleet import Fleet, Links, Machine
 from ops.engine.outcome import Outcome
 from ops.engine.prepare import Prepared, prepare
 from ops.engine.provide import Actor
+from ops.engine.remains import Aim, choose, load
 from ops.engine.survey import survey
-from ops.engine.takeover import Aim, choose, load, take_over
+from ops.engine.takeover import take_over
 from ops.engine.transport.base import Transport
 from ops.engine.transport.local import LocalTransport
 from ops.engine.transport.recording import RecordingTransport

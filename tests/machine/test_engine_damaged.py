@@ -15,7 +15,7 @@ import pytest
 from engine_parts import Lab
 from test_engine_takeover import asked, killed
 
-from ops.engine.takeover import Aim, choose, load
+from ops.engine.remains import Aim, choose, load
 from ops.plan.bind import Refused
 from ops.records.journal import Entry as Line
 from ops.records.journal import encode, read

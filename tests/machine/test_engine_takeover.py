@@ -17,7 +17,8 @@ from ops.engine.crew import Crew
 from ops.engine.fleet import Links
 from ops.engine.outcome import Locked, Outcome
 from ops.engine.provide import Actor
-from ops.engine.takeover import Aim, NothingUnfinished, Unfinished, choose, forget, load, take_over
+from ops.engine.remains import Aim, NothingUnfinished, Unfinished, choose, load
+from ops.engine.takeover import forget, take_over
 from ops.plan.bind import Refused
 from ops.plan.leaving import left_out
 from ops.plan.model import Change, Lease

@@ -14,7 +14,7 @@ from engine_parts import Lab
 from inventory_parts import SMALL, loaded
 from test_engine_takeover import asked, killed
 
-from ops.engine.takeover import Aim
+from ops.engine.remains import Aim
 from ops.plan.bind import Refused
 from ops.records.journal import decode, encode
 from ops.records.traces import unfinished
