@@ -394,10 +394,6 @@ def _holds(when: When | None, machine: str, key: str, facts: Facts, ask: Ask) ->
             return facts.holds(machine, key)
 
 
-def _unasked(when: When | None, ask: Ask) -> bool:
-    return isinstance(when, Option) and when.name not in ask.options
-
-
 def _applies(stage: Stage, step: Step, host: str, facts: Facts, ask: Ask) -> bool:
     return _holds(stage.when, host, stage_key(stage), facts, ask) and _holds(
         step.when, host, step_key(stage, step, host), facts, ask
@@ -420,9 +416,10 @@ def _todo(plan: Plan, ask: Ask, facts: Facts) -> tuple[set[tuple[str, str]], set
         (address(st, s), h)
         for st in plan.stages
         for s in st.steps
-        if isinstance(s.act, Change) and not _unasked(st.when, ask) and not _unasked(s.when, ask)
+        if isinstance(s.act, Change)
         for h in st.hosts
-        if facts.holds(place(s, h), done_key(st, s, h))
+        # what a condition leaves out is not needed, however its own probe may answer at the next look
+        if _applies(st, s, h, facts, ask) and facts.holds(place(s, h), done_key(st, s, h))
     }
     pending: dict[str, set[str]] = {}
     """Stage -> hosts on which one of its own changes is to be done."""

@@ -162,6 +162,20 @@ def test_conditions_hold_per_host_or_by_option() -> None:
     assert todo(with_option)["b.down"] == ["app1", "app2"]
 
 
+def test_what_a_condition_leaves_out_is_not_in_place_whatever_its_own_probe_says() -> None:
+    """Another host's standing may come and go between two looks: the plan stays the same."""
+    gated = stage("a", change("one"), when=Holds(probe="q", say="s"))
+    made = plan(gated)
+    asked = facts(made)
+    answers = {m: dict(own) for m, own in asked.answers.items()}
+    answers["app1"][stage_key(gated)] = YES
+    before = bind(made, ASK, Facts(answers=answers), "r")
+    answers["app2"][done_key(gated, gated.steps[0], "app2")] = YES
+    after = bind(made, ASK, Facts(answers=answers), "r")
+    assert after.in_place == frozenset()
+    assert identity(after) == identity(before)
+
+
 # ---------------------------------------------------------------- values
 
 
