@@ -1,0 +1,69 @@
+"""A backup as the catalogue knows it, and choosing among several. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ops.stores.errors import Unreadable
+from ops.stores.keys import BackupKeys
+from ops.stores.manifest import Manifest, Verification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """A finished backup."""
+
+    where: BackupKeys
+    manifest: Manifest
+    verification: Verification | None = None
+    """The newest one; None: never verified, or `problem` says why it can't be read."""
+    protected: bool = False
+    """Retention leaves it alone."""
+    problem: Unreadable | None = None
+    """Why its verification can't be read."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.manifest.id
+
+    @property
+    def verified(self) -> bool:
+        """Whether its newest verification held."""
+        return self.verification is not None and self.verification.ok
+
+    @property
+    def proven(self) -> bool:
+        """Verified, by content and not by counts alone."""
+        return self.verified and self.manifest.fingerprint.level == "exact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """A backup whose manifest can't be read: it does not count, but somebody must know."""
+
+    where: BackupKeys
+    problem: Unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """What a store holds. ``backups``: newest first, by the manifests' time; ``damaged``: newest first, by id."""
+
+    backups: tuple[Backup, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
+
+    def find(self, backup_id: str, datastore: str = "") -> tuple[Backup, ...]:
+        """The backups of an id: one per datastore. ``datastore``: only that one's."""
+        return tuple(b for b in self.backups if b.id == backup_id and datastore in ("", b.where.datastore))
+
+    def latest(self, datastore: str, *, verified: bool = False) -> Backup | None:
+        """The newest backup of a datastore; ``verified``: the newest whose verification held. None: there is none."""
+        wanted = (b for b in self.backups if b.where.datastore == datastore and (b.verified or not verified))
+        return next(wanted, None)
+
+
+def ordered(backups: Iterable[Backup]) -> tuple[Backup, ...]:
+    """Newest first. Ids decide between equal times, so that the order never depends on the listing's."""
+    return tuple(sorted(backups, key=lambda b: (b.manifest.created, b.id, b.where.datastore), reverse=True))
