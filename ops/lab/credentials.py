@@ -67,7 +67,7 @@ def htpasswd(lab: Lab, user: str, secret: str) -> None:
 
 
 def ensure_certificates(lab: Lab) -> None:
-    """Make the lab's authority (`ca.pem`) and the certificates of registry and balancer; ended or ending ones anew."""
+    """Make the lab's authority (`ca.pem`) and the certificates of its servers; ended or ending ones anew."""
     ca_pem, ca_key = lab.state / "ca.pem", lab.state / "ca.key"
     if not (ca_key.exists() and _lasts(ca_pem)):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -81,10 +81,11 @@ def ensure_certificates(lab: Lab) -> None:
         authority = builder.add_extension(subject, critical=False).sign(key, hashes.SHA256())
         write_private(ca_key, _private(key))
         write_private(ca_pem, authority.public_bytes(_PEM))
-        for folder in ("registry", "balancer"):
+        for folder in ("registry", "balancer", "s3"):
             (lab.state / folder / f"{folder}.pem").unlink(missing_ok=True)
     _ensure_server(lab, "registry", ("registry.lab", "localhost"))
     _ensure_server(lab, "balancer", ("shop.lab", "localhost"))
+    _ensure_server(lab, "s3", ("s3.lab", "s3new.lab", "localhost"))
     pair = (lab.state / "balancer" / "balancer.pem").read_bytes() + (
         lab.state / "balancer" / "balancer.key"
     ).read_bytes()

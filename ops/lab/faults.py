@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ops.lab import containers, hosts
+from ops.lab import containers, hosts, s3
 from ops.lab.errors import LabError
 from ops.lab.images import Report
 from ops.lab.names import Lab
@@ -26,7 +26,7 @@ class Fault:
     """One fault: the part it strikes, a line of help, and what it does to that part's container; says what was done."""
 
     name: str
-    on: Literal["host", "data1", "registry", "balancer"]
+    on: Literal["host", "data1", "registry", "balancer", "s3"]
     help: str
     inject: Inject
 
@@ -110,6 +110,7 @@ FAULTS = {
         Fault("hang-redis", "data1", "Redis accepts connections and answers nothing", _hang("redis")),
         Fault("stop-registry", "registry", "the image registry is stopped", _stop),
         Fault("stop-balancer", "balancer", "the load balancer is stopped", _stop),
+        Fault("stop-s3", "s3", "the S3 server is stopped", _stop),
     )
 }
 
@@ -140,12 +141,14 @@ def inject(lab: Lab, name: str, host: str, report: Report) -> None:
 def clear(lab: Lab, report: Report) -> None:
     """Undo every fault, whoever injected it; a part that was removed is `up`'s to make anew."""
     client = containers.connect()
-    for part in ("registry", "balancer", *lab.hosts):
+    for part in lab.parts:
         container = containers.find(client, lab, part)
         if container is None:
             report(f"{part}: missing; run `inv lab.up`")
             continue
         did = containers.revive(client, lab, container, part)
+        if part in lab.stores:
+            s3.wait(client, lab, part)
         if part in lab.hosts:
             hosts.wait_for_systemd(container)
             did += containers.run(container, containers.file("clear-faults.sh")).splitlines()

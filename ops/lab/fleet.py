@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ops.lab import balancer, containers, credentials, data, hosts, images, inventory, registry, shop
+from ops.lab import balancer, containers, credentials, data, hosts, images, inventory, registry, s3, shop
 from ops.lab.images import Report
 from ops.lab.names import LABEL, Lab
 from ops.lab.registry import Push
@@ -29,6 +29,8 @@ def up(lab: Lab, report: Report) -> None:
     client = containers.connect()
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     (lab.state / "app-hosts").write_text(f"{lab.app_hosts}\n")
+    if lab.s3new:
+        (lab.state / "with-s3new").touch()
     credentials.ensure_ssh_key(lab)
     credentials.ensure_certificates(lab)
     data.write_urls(lab)
@@ -51,6 +53,12 @@ def _parallel(lab: Lab, base: str, report: Report) -> None:
     def build(part: str) -> str:
         return images.build(
             containers.connect(), f"opsbook-lab-{part}", images.folder_context(images.FOLDER / part, BASE=base), report
+        )
+
+    def store(part: str) -> None:
+        say(
+            "S3" if part == "s3" else "S3, the newer version",
+            s3.bring_up(containers.connect(), lab, part, base, report),
         )
 
     def start_registry() -> None:
@@ -84,13 +92,14 @@ def _parallel(lab: Lab, base: str, report: Report) -> None:
         say("load balancer", balancer.ensure(containers.connect(), lab, image))
 
     # One thread each, also for those that wait for others: never fewer threads than jobs, or they wait for ever.
-    pool = ThreadPoolExecutor(max_workers=len(_PARTS) + len(lab.hosts) + 6)
+    pool = ThreadPoolExecutor(max_workers=len(_PARTS) + len(lab.parts) + 6)
     try:
         built = {part: pool.submit(build, part) for part in _PARTS}
         ready = pool.submit(start_registry)
         booted = {host: pool.submit(boot, host) for host in lab.hosts}
         infrastructure = pool.submit(push_infrastructure)
         rest = [pool.submit(work) for work in (push_shop, serve_data, balance)]
+        rest += [pool.submit(store, part) for part in lab.stores]
         everything: list[Future[str] | Future[None]] = [*built.values(), ready, *booted.values(), infrastructure, *rest]
         for job in everything:
             job.result()
@@ -104,7 +113,7 @@ def _pushed(count: int) -> str:
 
 def remove_surplus(client: DockerClient, lab: Lab, report: Report) -> None:
     """Remove containers of this lab that its size does not want any more; their volumes stay until `down --volumes`."""
-    wanted = {lab.container(part) for part in (*lab.hosts, "registry", "balancer")}
+    wanted = {lab.container(part) for part in lab.parts}
     for container in client.containers.list(all=True, filters=_own(lab)):
         if container.name not in wanted:
             containers.discard(container)

@@ -18,9 +18,9 @@ def translate(text: str, lab: Lab) -> str:
     default = Lab(name=DEFAULT, root=lab.root, app_hosts=MAX_APP_HOSTS)
     own = Lab(name=lab.name, root=lab.root, app_hosts=MAX_APP_HOSTS)
     ports = {str(default.ports.host(host)): str(own.ports.host(host)) for host in default.hosts}
-    for part in ("registry", "http", "stats", "https"):
+    for part in ("registry", "http", "stats", "https", "s3", "s3new"):
         ports[str(getattr(default.ports, part))] = str(getattr(own.ports, part))
-    parts = "|".join([*default.hosts, "balancer", "registry"])
+    parts = "|".join([*default.hosts, "balancer", "registry", "s3", "s3new"])
     text = re.sub(rf"\b{DEFAULT}-({parts})\b", rf"{lab.name}-\1", text)
     text = text.replace(f".lab/{DEFAULT}/", f".lab/{lab.name}/")
     text = re.sub(r"\b198\.18\.0\.(\d+)\b", rf"198.18.{lab.slot}.\1", text)

@@ -29,6 +29,8 @@ class Ports:
     http: int
     stats: int
     https: int
+    s3: int
+    s3new: int
 
     def host(self, name: str) -> int:
         """The ssh port of a host."""
@@ -45,6 +47,8 @@ class Lab:
     name: str
     root: Path
     app_hosts: int = 2
+    s3new: bool = False
+    """Whether it has a second S3 server, of a newer version."""
 
     @property
     def state(self) -> Path:
@@ -62,14 +66,32 @@ class Lab:
     def ports(self) -> Ports:
         """Fixed ports for the default lab; others get a hundred of their own below the kernel's ephemeral range."""
         if self.slot == 0:
-            return Ports(ssh=22011, registry=25000, http=28080, stats=28081, https=28443)
+            return Ports(ssh=22011, registry=25000, http=28080, stats=28081, https=28443, s3=28444, s3new=28445)
         base = 10000 + 100 * self.slot
-        return Ports(ssh=base + 11, registry=base + 50, http=base + 80, stats=base + 81, https=base + 43)
+        return Ports(
+            ssh=base + 11,
+            registry=base + 50,
+            http=base + 80,
+            stats=base + 81,
+            https=base + 43,
+            s3=base + 44,
+            s3new=base + 45,
+        )
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """Names of the hosts as the inventory knows them."""
         return (*(f"app{n}" for n in range(1, self.app_hosts + 1)), "data1")
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """Names of the S3 servers."""
+        return ("s3", "s3new") if self.s3new else ("s3",)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All it consists of, a container each."""
+        return ("registry", "balancer", *self.stores, *self.hosts)
 
     @property
     def network(self) -> str:
@@ -83,7 +105,7 @@ class Lab:
 
     def ip(self, part: str) -> str:
         """The fixed address of a part on the lab's network."""
-        fixed = {"registry": 2, "balancer": 3, "data1": 13}
+        fixed = {"registry": 2, "balancer": 3, "s3": 4, "s3new": 5, "data1": 13}
         last = fixed.get(part) or 10 + int(part.removeprefix("app")) + (3 if part > "app2" else 0)
         return f"198.18.{self.slot}.{last}"
 
@@ -96,8 +118,10 @@ class Lab:
         return f"{self.name}-{part}-{purpose}"
 
 
-def lab_from_environment(root: Path, app_hosts: int | None = None) -> Lab:
+def lab_from_environment(root: Path, app_hosts: int | None = None, s3new: bool = False) -> Lab:
     """The lab that `OPSBOOK_LAB` names (default `opsbook`), with its remembered size unless `app_hosts` says another.
+
+    `s3new` adds the second S3 server, which is remembered too.
 
     Raises:
         LabError: the name is not usable, or the size is out of range.
@@ -111,4 +135,4 @@ def lab_from_environment(root: Path, app_hosts: int | None = None) -> Lab:
     size = app_hosts if app_hosts is not None else int(remembered.read_text()) if remembered.exists() else 2
     if not 1 <= size <= MAX_APP_HOSTS:
         raise LabError(f"a lab has 1 to {MAX_APP_HOSTS} application hosts, not {size}")
-    return Lab(name=name, root=root, app_hosts=size)
+    return Lab(name=name, root=root, app_hosts=size, s3new=s3new or (root / ".lab" / name / "with-s3new").exists())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ops.lab import containers, data, hosts, registry, shop
+from ops.lab import containers, data, hosts, registry, s3, shop
 from ops.lab.credentials import password
 from ops.lab.errors import LabError
 from ops.lab.hosts import USER
@@ -61,6 +61,27 @@ class RegistryStatus(_Part):
     state: str
 
 
+class S3Status(_Part):
+    """An S3 server: `url` from this machine, `host_url` as hosts see it; both need `ca`. The files hold the two keys.
+
+    `bucket` is for backups; the application's own is `assets`, and in `locked` objects can be locked.
+    """
+
+    url: str
+    host_url: str
+    region: str
+    access_key: str
+    secret_key: str
+    access_key_file: str
+    secret_key_file: str
+    bucket: str
+    assets: str
+    locked: str
+    ca: str
+    container: str
+    state: str
+
+
 class Store(_Part):
     """A data service: `url` as hosts see it, `local_url` from this machine, `file` holds `url`."""
 
@@ -91,6 +112,9 @@ class LabStatus(_Part):
     registry: RegistryStatus
     postgres: Store
     redis: Store
+    s3: S3Status
+    s3new: S3Status | None
+    """Only in a lab made with `--s3new`."""
     application: Application
 
 
@@ -114,7 +138,9 @@ def status(lab: Lab) -> LabStatus:
         container=lab.container("balancer"),
         state=_state(client, lab, "balancer"),
     )
-    states = [balancer.state, store.state, *(host.state for host in found.values())]
+    stores = {part: _s3(client, lab, part, ca) for part in lab.stores}
+    states = [balancer.state, store.state]
+    states += [each.state for each in stores.values()] + [host.state for host in found.values()]
     overall: State = "up" if set(states) == {"running"} else "down" if "running" not in states else "partial"
     postgres, redis = (
         Store(
@@ -139,6 +165,8 @@ def status(lab: Lab) -> LabStatus:
         registry=store,
         postgres=postgres,
         redis=redis,
+        s3=stores["s3"],
+        s3new=stores.get("s3new"),
         application=Application(
             versions=shop.versions(lab),
             repository=f"{registry.ADDRESS}/shop",
@@ -193,6 +221,27 @@ def _registry(client: DockerClient, lab: Lab, ca: str) -> RegistryStatus:
     )
 
 
+def _s3(client: DockerClient, lab: Lab, part: str, ca: str) -> S3Status:
+    state = _state(client, lab, part)
+    if state == "running" and not s3.answers(lab, part):
+        state = "not answering"
+    return S3Status(
+        url=s3.url(lab, part),
+        host_url=s3.host_url(part),
+        region=s3.REGION,
+        access_key=password(lab, s3.ACCESS_KEY),
+        secret_key=password(lab, s3.SECRET_KEY),
+        access_key_file=str(lab.state / s3.ACCESS_KEY),
+        secret_key_file=str(lab.state / s3.SECRET_KEY),
+        bucket=s3.BACKUPS,
+        assets=s3.ASSETS,
+        locked=s3.LOCKED,
+        ca=ca,
+        container=lab.container(part),
+        state=state,
+    )
+
+
 def _state(client: DockerClient, lab: Lab, part: str) -> str:
     container = containers.find(client, lab, part)
     if container is None:
@@ -207,6 +256,11 @@ def table(found: LabStatus) -> str:
     rows = [("load balancer", found.load_balancer.state, f"{found.load_balancer.url}  {found.load_balancer.tls_url}")]
     rows += [(name, host.state, f"ssh {host.user}@{host.address} -p {host.port}") for name, host in found.hosts.items()]
     rows.append(("registry", found.registry.state, f"{found.registry.url}  {len(found.registry.images)} images"))
+    rows += [
+        (name, part.state, f"{part.url}  {part.host_url} on the hosts")
+        for name, part in (("s3", found.s3), ("s3new", found.s3new))
+        if part is not None
+    ]
     lines = [f"lab {found.name}: {found.state}", *(f"  {part:<14}{state:<14}{where}" for part, state, where in rows)]
     login = next(iter(found.hosts.values()))
     lines.append(

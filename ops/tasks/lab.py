@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ops.lab.names import Lab
 
 
-def _lab(hosts: int | None = None) -> Lab:
+def _lab(hosts: int | None = None, s3new: bool = False) -> Lab:
     from ops.lab.errors import LabError
     from ops.lab.names import lab_from_environment
 
     try:
-        return lab_from_environment(_root(), hosts)
+        return lab_from_environment(_root(), hosts, s3new)
     except LabError as error:
         raise Exit(f"lab: {error}", code=20) from error
 
@@ -54,14 +54,15 @@ def _run(work: Callable[[], None]) -> None:
 @task(
     help={
         "hosts": "number of application hosts, 1 to 8 (default: as last time, at first 2)",
+        "s3new": "also a second S3 server, of a newer version (remembered until it goes with lab.down --volumes)",
         "quiet": "say nothing unless something fails",
     }
 )
-def up(_: Context, hosts: int = 0, quiet: bool = False) -> None:
-    """Bring the lab up, or mend it: hosts, registry, load balancer, PostgreSQL, Redis, the shop's images."""
+def up(_: Context, hosts: int = 0, s3new: bool = False, quiet: bool = False) -> None:
+    """Bring the lab up, or mend it: hosts, registry, load balancer, S3, PostgreSQL, Redis, the shop's images."""
     from ops.lab import fleet
 
-    lab = _lab(hosts or None)
+    lab = _lab(hosts or None, s3new)
     _run(lambda: fleet.up(lab, _reporter(quiet)))
 
 

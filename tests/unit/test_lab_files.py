@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from ops.lab import balancer, containers, credentials, images, shop
+from ops.lab import balancer, containers, credentials, images, s3, shop
 from ops.lab.errors import LabError
 from ops.lab.names import Lab
 
@@ -62,18 +62,20 @@ def test_certificates_are_the_labs_own_and_a_new_authority_renews_them(lab: Lab)
     credentials.ensure_certificates(lab)
     assert {path: path.read_bytes() for path in files} == files
     authority = x509.load_pem_x509_certificate((lab.state / "ca.pem").read_bytes())
-    for part, name in (("registry", "registry.lab"), ("balancer", "shop.lab")):
+    parts = {"registry": ["registry.lab"], "balancer": ["shop.lab"], "s3": ["s3.lab", "s3new.lab"]}
+    for part, names_wanted in parts.items():
         certificate = x509.load_pem_x509_certificate((lab.state / part / f"{part}.pem").read_bytes())
         certificate.verify_directly_issued_by(authority)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert names.get_values_for_type(x509.DNSName) == [name, "localhost"]
+        assert names.get_values_for_type(x509.DNSName) == [*names_wanted, "localhost"]
         assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
         ssl.create_default_context().load_cert_chain(lab.state / part / f"{part}.pem", lab.state / part / f"{part}.key")
     (lab.state / "ca.pem").unlink()
     credentials.ensure_certificates(lab)
     fresh = x509.load_pem_x509_certificate((lab.state / "ca.pem").read_bytes())
-    renewed = x509.load_pem_x509_certificate((lab.state / "registry" / "registry.pem").read_bytes())
-    renewed.verify_directly_issued_by(fresh)
+    for part in parts:
+        renewed = x509.load_pem_x509_certificate((lab.state / part / f"{part}.pem").read_bytes())
+        renewed.verify_directly_issued_by(fresh)
 
 
 def test_a_contexts_hash_follows_its_content_and_arguments(tmp_path: Path) -> None:
@@ -103,6 +105,16 @@ def test_the_balancer_hides_no_failed_request_and_knows_every_application_host(l
     for host in ("app1", "app2"):
         assert f"server {host} {lab.ip(host)}:8080" in text
     assert "server data1" not in text
+
+
+def test_an_s3_server_is_bounded_and_listens_on_loopback_only(lab: Lab) -> None:
+    (lab.state / "s3").mkdir(parents=True)
+    for part, port in (("s3", lab.ports.s3), ("s3new", lab.ports.s3new)):
+        spec = s3.spec(lab, part, "image")
+        assert spec.ports == ((8443, port),)
+        assert spec.options["mem_limit"] == 512 * 1024 * 1024
+        assert s3.url(lab, part) == f"https://127.0.0.1:{port}"
+        assert s3.host_url(part) == f"https://{spec.aliases[0]}:8443"
 
 
 def test_releases_of_the_shop_are_what_their_versions_are_for() -> None:

@@ -16,20 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def ports(lab: Lab) -> list[int]:
     block = lab.ports
-    return [*(block.host(host) for host in lab.hosts), block.registry, block.http, block.stats, block.https]
+    shared = [block.registry, block.http, block.stats, block.https, block.s3, block.s3new]
+    return [*(block.host(host) for host in lab.hosts), *shared]
 
 
 def test_default_lab_has_the_documented_ports() -> None:
     lab = Lab(name="opsbook", root=ROOT)
     assert {host: lab.ports.host(host) for host in lab.hosts} == {"app1": 22011, "app2": 22012, "data1": 22013}
     assert (lab.ports.registry, lab.ports.http, lab.ports.stats, lab.ports.https) == (25000, 28080, 28081, 28443)
+    assert (lab.ports.s3, lab.ports.s3new) == (28444, 28445)
 
 
 @pytest.mark.parametrize("name", ["opsbook", "two", "a", "z9999999999"])
 def test_no_two_parts_share_a_port_or_an_address(name: str) -> None:
-    lab = Lab(name=name, root=ROOT, app_hosts=8)
+    lab = Lab(name=name, root=ROOT, app_hosts=8, s3new=True)
     assert len(set(ports(lab))) == len(ports(lab))
-    addresses = [lab.ip(part) for part in (*lab.hosts, "registry", "balancer")]
+    assert {"registry", "balancer", "s3", "s3new", "data1"} < set(lab.parts)
+    addresses = [lab.ip(part) for part in lab.parts]
     assert len(set(addresses)) == len(addresses)
 
 
@@ -66,6 +69,17 @@ def test_size_is_remembered_and_bounded(tmp_path: Path, monkeypatch: pytest.Monk
         lab_from_environment(tmp_path, 9)
 
 
+def test_the_second_s3_server_is_there_where_asked_for_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSBOOK_LAB", "two")
+    assert lab_from_environment(tmp_path).stores == ("s3",)
+    assert lab_from_environment(tmp_path, s3new=True).stores == ("s3", "s3new")
+    (tmp_path / ".lab" / "two").mkdir(parents=True)
+    (tmp_path / ".lab" / "two" / "with-s3new").touch()
+    assert lab_from_environment(tmp_path).parts[2:4] == ("s3", "s3new")
+
+
 INVENTORY = """
 ssh: {identity: .lab/opsbook/id_ed25519}   # the default lab's
 hosts:
@@ -73,6 +87,7 @@ hosts:
   data1: {address: 127.0.0.1, port: 22013}
 registry: {address: "registry.lab:5000", reach: "127.0.0.1:25000"}
 balancer: {out: docker exec opsbook-balancer x, url: "http://127.0.0.1:28080", ip: 198.18.0.11}
+store: {endpoint: "https://s3.lab:8443", reach: "https://127.0.0.1:28444", stop: docker stop opsbook-s3 opsbook-s3new}
 project: opsbook
 """
 
@@ -88,6 +103,8 @@ def test_another_labs_inventory_names_its_own_parts_and_nothing_of_the_default_o
     assert "docker exec two-balancer x" in text
     assert f"198.18.{lab.slot}.11" in text
     assert 'address: "registry.lab:5000"' in text  # the port inside the network is the same in every lab
+    assert f'"https://s3.lab:8443", reach: "https://127.0.0.1:{lab.ports.s3}"' in text
+    assert "docker stop two-s3 two-s3new" in text
     assert "project: opsbook" in text  # the word alone is no name of a part
     assert translate(INVENTORY, Lab(name="opsbook", root=ROOT)) == INVENTORY
 
