@@ -15,8 +15,15 @@ from ops.lab.registry import Push
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_PARTS = {"host": "", "registry": "", "haproxy": "infra/haproxy:3.0", "postgres": data.POSTGRES, "redis": data.REDIS}
-"""Image folders, and their names in the registry if they go there."""
+_PARTS = {
+    "mongodb": data.MONGODB,
+    "host": "",
+    "registry": "",
+    "haproxy": "infra/haproxy:3.0",
+    "postgres": data.POSTGRES,
+    "redis": data.REDIS,
+}
+"""Image folders, and their names in the registry if they go there; the one that takes longest to build comes first."""
 
 
 def up(lab: Lab, report: Report) -> None:
@@ -85,7 +92,7 @@ def _parallel(lab: Lab, base: str, report: Report) -> None:
     def serve_data() -> None:
         booted[data.HOST].result()
         infrastructure.result()
-        say("PostgreSQL and Redis", data.ensure(containers.connect(), lab))
+        say("PostgreSQL, Redis and MongoDB", data.ensure(containers.connect(), lab))
 
     def balance() -> None:
         image = built["haproxy"].result()

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from ops.lab import containers, images
+from ops.lab import assets, containers, images
 from ops.lab.credentials import password, write_private
 from ops.lab.errors import LabError
 from ops.lab.names import Lab
@@ -39,7 +39,7 @@ def host_url(part: str) -> str:
 
 
 def bring_up(client: DockerClient, lab: Lab, part: str, base: str, report: images.Report) -> str:
-    """Build its image, make or mend the server, wait until it answers, make missing buckets; returns what was done.
+    """Build its image, make or mend the server, wait until it answers, fill it; returns what was done.
 
     Raises:
         LabError: it can't be built or does not answer.
@@ -52,8 +52,8 @@ def bring_up(client: DockerClient, lab: Lab, part: str, base: str, report: image
             write_private(path, key)
     _, did = containers.ensure_container(client, lab, spec(lab, part, image))
     wait(client, lab, part)
-    made = _make_buckets(s3_client(lab, part))
-    return ", ".join(word for word in (did, *(f"bucket {bucket} made" for bucket in made)) if word)
+    made = _fill(s3_client(lab, part))
+    return ", ".join(word for word in (did, *made) if word)
 
 
 def spec(lab: Lab, part: str, image: str) -> containers.Spec:
@@ -118,18 +118,22 @@ def wait(client: DockerClient, lab: Lab, part: str) -> None:
         time.sleep(0.2)
 
 
-def _make_buckets(client: Any) -> list[str]:
+def _fill(client: Any) -> list[str]:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    done = []
     try:
         there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
         missing = [name for name in (BACKUPS, ASSETS, LOCKED) if name not in there]
         for name in missing:
+            done.append(f"bucket {name} made")
             client.create_bucket(
                 Bucket=name,
                 CreateBucketConfiguration={"LocationConstraint": REGION},
                 ObjectLockEnabledForBucket=name == LOCKED,
             )
+        if count := assets.put_missing(client, ASSETS):
+            done.append(f"{count} objects put into {ASSETS}")
     except (BotoCoreError, ClientError) as error:
         raise LabError(f"S3 at {client.meta.endpoint_url} does not give its buckets: {error}") from error
-    return missing
+    return done

@@ -112,6 +112,7 @@ class LabStatus(_Part):
     registry: RegistryStatus
     postgres: Store
     redis: Store
+    mongodb: Store
     s3: S3Status
     s3new: S3Status | None
     """Only in a lab made with `--s3new`."""
@@ -142,7 +143,7 @@ def status(lab: Lab) -> LabStatus:
     states = [balancer.state, store.state]
     states += [each.state for each in stores.values()] + [host.state for host in found.values()]
     overall: State = "up" if set(states) == {"running"} else "down" if "running" not in states else "partial"
-    postgres, redis = (
+    postgres, redis, mongodb = (
         Store(
             url=url(lab),
             local_url=url(lab, lab.ip(data.HOST)),
@@ -153,6 +154,7 @@ def status(lab: Lab) -> LabStatus:
         for url, file, container in (
             (data.database_url, "database-url", "postgres"),
             (data.redis_url, "redis-url", "redis"),
+            (data.mongodb_url, "mongodb-url", "mongodb"),
         )
     )
     return LabStatus(
@@ -165,6 +167,7 @@ def status(lab: Lab) -> LabStatus:
         registry=store,
         postgres=postgres,
         redis=redis,
+        mongodb=mongodb,
         s3=stores["s3"],
         s3new=stores.get("s3new"),
         application=Application(

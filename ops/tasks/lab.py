@@ -59,7 +59,7 @@ def _run(work: Callable[[], None]) -> None:
     }
 )
 def up(_: Context, hosts: int = 0, s3new: bool = False, quiet: bool = False) -> None:
-    """Bring the lab up, or mend it: hosts, registry, load balancer, S3, PostgreSQL, Redis, the shop's images."""
+    """Bring the lab up, or mend it: hosts, registry, load balancer, S3, databases, the shop's images."""
     from ops.lab import fleet
 
     lab = _lab(hosts or None, s3new)

@@ -73,7 +73,9 @@ def test_status_names_every_part_and_its_credentials(lab: Lab) -> None:
     assert found["postgres"]["url"] == Path(found["postgres"]["file"]).read_text()
     services = ("api", "web", "worker", "scheduler")
     wanted = {f"shop/{service}:v{number}" for service in services for number in range(1, 8)}
-    assert wanted | {"infra/haproxy:3.0", "infra/postgres:17", "infra/redis:8"} == set(found["registry"]["images"])
+    assert wanted | {"infra/haproxy:3.0", "infra/postgres:17", "infra/redis:8", "infra/mongodb:7"} == set(
+        found["registry"]["images"]
+    )
 
 
 def test_login_is_by_key_alone_as_a_user_who_may_become_root(lab: Lab) -> None:
@@ -301,7 +303,7 @@ def test_up_mends(lab: Lab, damage: Callable[[Lab], None]) -> None:
     fleet.up(lab, print)
     found = status(lab)
     assert found.state == "up"
-    assert len(found.registry.images) == 31
+    assert len(found.registry.images) == 32
     assert sorted((lab.state / "known_hosts").read_text().splitlines()) == keys  # a rebuilt host keeps its identity
     done(shell(found, "app1", "test -e /srv/kept"))  # and its disk
     assert done(shell(found, "data1", "docker exec postgres psql -U shop -Atc 'SELECT 1'")) == "1"

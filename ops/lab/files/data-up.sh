@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes or mends PostgreSQL and Redis on the data host; says something only if there was something to do.
+# Makes or mends PostgreSQL, Redis and MongoDB on the data host; says something only if there was something to do.
 set -eu
 # Root's alone; inside the containers the servers' own users read the secrets. On the disk that outlives the host's container: the
 # services start at boot, before this script could put their files anywhere.
@@ -17,10 +17,11 @@ changed=$(
     put "${COMPOSE:?}" compose.yaml
     put "${POSTGRES_PASSWORD:?}" secrets/postgres-password
     put "${REDIS_CONF:?}" secrets/redis.conf
+    put "${MONGODB_PASSWORD:?}" secrets/mongodb-password
 )
-health=$(docker inspect -f '{{.State.Health.Status}}' postgres redis 2>/dev/null | sort -u)
-if [ -z "$changed" ] && [ "$health" = healthy ]; then exit 0; fi
-for name in postgres redis; do
+health=$(docker inspect -f '{{.State.Health.Status}}' postgres redis mongodb 2>/dev/null | sort | uniq -c | tr -s ' ')
+if [ -z "$changed" ] && [ "$health" = " 3 healthy" ]; then exit 0; fi
+for name in postgres redis mongodb; do
     if [ "$(docker inspect -f '{{.State.Paused}}' $name 2>/dev/null)" = true ]; then docker unpause $name; fi
 done
 export DOCKER_CONFIG=/run/lab-docker
