@@ -124,7 +124,7 @@ def remove_surplus(client: DockerClient, lab: Lab, report: Report) -> None:
     for container in client.containers.list(all=True, filters=_own(lab)):
         if container.name not in wanted:
             containers.discard(container)
-            report(f"{container.name}: removed, the lab has {lab.app_hosts} application hosts now")
+            report(f"{container.name}: removed, the lab is smaller now ({', '.join(lab.parts)})")
 
 
 def _own(lab: Lab) -> dict[str, str | list[str] | bool]:

@@ -17,7 +17,7 @@ import pytest
 from docker.models.containers import Container
 from websockets.sync.client import connect
 
-from ops.lab import containers, faults, fleet, registry
+from ops.lab import assets, containers, faults, fleet, registry, s3
 from ops.lab.errors import LabError
 from ops.lab.names import Lab
 from ops.lab.status import LabStatus, status
@@ -71,6 +71,10 @@ def test_status_names_every_part_and_its_credentials(lab: Lab) -> None:
     assert found["load_balancer"]["url"] == f"http://127.0.0.1:{lab.ports.http}"
     assert found["registry"]["password"] == Path(found["registry"]["password_file"]).read_text()
     assert found["postgres"]["url"] == Path(found["postgres"]["file"]).read_text()
+    assert found["mongodb"]["url"] == Path(found["mongodb"]["file"]).read_text()
+    assert found["s3"]["url"] == f"https://127.0.0.1:{lab.ports.s3}"
+    assert found["s3"]["secret_key"] == Path(found["s3"]["secret_key_file"]).read_text()
+    assert found["s3new"] is None
     services = ("api", "web", "worker", "scheduler")
     wanted = {f"shop/{service}:v{number}" for service in services for number in range(1, 8)}
     assert wanted | {"infra/haproxy:3.0", "infra/postgres:17", "infra/redis:8", "infra/mongodb:7"} == set(
@@ -97,6 +101,57 @@ def test_containers_on_a_host_reach_the_data_host_and_the_registry_by_name(lab: 
         said = done(shell(found, "app1", "docker network create apps >/dev/null 2>&1\n" + run.format(network)))
         assert "PONG" in said
         assert lab.ip("registry") in said
+
+
+def test_s3_keeps_what_it_is_given_over_a_crash_and_locks_where_it_should(lab: Lab) -> None:
+    client = s3.s3_client(lab, "s3")
+    body = b"kept " * 100_000
+    client.put_object(Bucket=s3.BACKUPS, Key="selftest", Body=body)
+    _part(lab, "s3").kill()
+    fleet.up(lab, print)
+    assert client.get_object(Bucket=s3.BACKUPS, Key="selftest")["Body"].read() == body
+    client.delete_object(Bucket=s3.BACKUPS, Key="selftest")
+    assert client.get_object_lock_configuration(Bucket=s3.LOCKED)["ObjectLockConfiguration"]["ObjectLockEnabled"]
+    stored = {asset.key: asset.body for asset in assets.assets()}
+    found = client.list_objects_v2(Bucket=s3.ASSETS)["Contents"]
+    assert {each["Key"]: each["Size"] for each in found} == {key: len(data) for key, data in stored.items()}
+    assert {key: client.get_object(Bucket=s3.ASSETS, Key=key)["Body"].read() for key in stored} == stored
+
+
+def test_hosts_reach_s3_with_the_labs_authority_alone(lab: Lab) -> None:
+    found = status(lab)
+    authority = Path(found.s3.ca).read_text()
+    ask = f"curl -sS -o /dev/null -w '%{{http_code}}' {found.s3.host_url}/"
+    trusted = f"cat >/tmp/ca.pem <<'PEM'\n{authority}PEM\n{ask} --cacert /tmp/ca.pem"
+    assert done(shell(found, "data1", trusted)) == "200"
+    assert shell(found, "data1", ask).returncode == 60
+
+
+def test_data_worth_backing_up_is_there_and_comes_back_when_it_is_gone(lab: Lab) -> None:
+    found = status(lab)
+    psql = "docker exec postgres psql -U shop -Atc"
+    count = f"{psql} 'select count(*) from vault.events' -c 'select count(*) from vault.secrets'"
+    redis = 'REDISCLI_AUTH=$(sed -n "s/^requirepass //p" /run/secrets/redis.conf) redis-cli'
+    assert done(shell(found, "data1", count)).split() == ["800", "200"]
+    done(shell(found, "data1", f"{psql} 'drop schema vault cascade'"))
+    done(shell(found, "data1", f"docker exec redis sh -c '{redis} del vault:table; {redis} del vault:stream'"))
+    done(shell(found, "data1", "docker volume rm archive"))
+    done(shell(found, "data1", "docker rm -f mongodb && docker volume rm mongodb"))
+    fleet.up(lab, print)
+    assert done(shell(found, "data1", count)).split() == ["800", "200"]
+    assert done(shell(found, "data1", f"docker exec redis sh -c '{redis} xlen vault:stream'")) == "3"
+    volume = "sudo -n stat -c '%a %u' \"$(docker volume inspect -f '{{.Mountpoint}}' archive)/private\""
+    assert done(shell(found, "data1", volume)) == "700 1000"
+    wrong, right = (
+        shell(
+            found,
+            "data1",
+            f"docker exec mongodb sh -c 'mongoexport --quiet --uri \"$1\" -d shop -c products' - '{url}'",
+        )
+        for url in ("mongodb://127.0.0.1/", found.mongodb.url)
+    )
+    assert wrong.returncode != 0
+    assert len(done(right).splitlines()) == 150
 
 
 def test_the_registry_wants_its_password(lab: Lab) -> None:
@@ -275,7 +330,7 @@ def _leave_the_network(lab: Lab) -> None:
 
 
 def _stop_everything(lab: Lab) -> None:
-    for part in ("registry", "balancer", *lab.hosts):
+    for part in lab.parts:
         _part(lab, part).kill()
 
 
