@@ -223,7 +223,8 @@ copy (select 'role', rolname, '-', concat_ws(' ', case when rolsuper then 'super
   from pg_catalog.pg_roles where oid >= 16384 and rolname <> '{SUPERUSER}') to stdout;
 copy (select 'member', format('%I of %I', m.rolname, r.rolname), '-', format('grant %I to %I', r.rolname, m.rolname)
       || case when bool_or(to_jsonb(a) ? 'set_option') then format(' with admin %s, inherit %s, set %s',
-        bool_or(a.admin_option), bool_or((to_jsonb(a)->>'inherit_option')::bool), bool_or((to_jsonb(a)->>'set_option')::bool))
+        bool_or(a.admin_option)::text, bool_or((to_jsonb(a)->>'inherit_option')::bool)::text,
+        bool_or((to_jsonb(a)->>'set_option')::bool)::text)
       when bool_or(a.admin_option) then ' with admin option' else '' end
   from pg_catalog.pg_auth_members a join pg_catalog.pg_roles r on r.oid = a.roleid
   join pg_catalog.pg_roles m on m.oid = a.member where m.oid >= 16384 or m.oid = 10
