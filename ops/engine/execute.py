@@ -53,7 +53,7 @@ def execute(
         steady(tell),
         actor=actor,
         ops_state=ops_state,
-        natives=natives or {},
+        natives=natives or Natives(),
         person=person,
         asked=asked,
         warnings=prepared.bound.warnings,
@@ -61,7 +61,7 @@ def execute(
     bound = owned(prepared.bound, actor)
     if bound.empty:
         return drive.close(bound, Conclusion(exit_code=DONE, summary="nothing was to do"), None, None, None)
-    refuse_unknown_natives(bound, natives or {})
+    refuse_unknown_natives(bound, natives or Natives())
     stored = canonical(bound)
     lead = began(bound, stored, prepared.run, actor.owner, actor.purpose, actor.reason)
     files = {"plan.json": stored, "direction": FORWARD, "lead": lead.file()}

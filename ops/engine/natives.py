@@ -1,4 +1,5 @@
-"""Operations that the tool does itself at ops instead of a step's text, which stays the equivalent for hands.
+"""Operations that the tool does itself at ops instead of a step's text, which stays the equivalent for hands; and
+companions, which hear what a host's step prints while it runs, and answer it.
 
 The engine knows them by name only; tasks inject them.
 """
@@ -6,7 +7,7 @@ The engine knows them by name only; tasks inject them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ops.plan.bind import Work
@@ -33,4 +34,32 @@ class NativeResult:
 
 
 Native: TypeAlias = Callable[[NativeCall], NativeResult]
-Natives: TypeAlias = Mapping[str, Native]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedCall:
+    """What a companion gets. ``give`` hands the step a text through the file ``$FEED``; it may get lost with a
+    connection, so the step asks again. ``attached``: another process began the step, and what it prints is heard from
+    the beginning."""
+
+    work: Work
+    values: Mapping[str, str]
+    give: Callable[[str], None]
+    attached: bool
+
+
+Listener: TypeAlias = Callable[[str], str | None]
+"""Takes a line that the step printed. None: it is an output like any other; a text: that was for the companion, and
+people see the text instead (empty: nothing)."""
+Feed: TypeAlias = Callable[[FeedCall], Listener]
+
+FEED = "FEED"
+"""The name of the file through which a step is answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Natives:
+    """What tasks inject, by name."""
+
+    steps: Mapping[str, Native] = field(default_factory=dict)
+    feeds: Mapping[str, Feed] = field(default_factory=dict)

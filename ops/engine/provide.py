@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from ops.engine.natives import FEED, Natives
 from ops.plan.bind import Bound, Finding, Refused
 from ops.plan.model import OPS, Secret, address, place
 
@@ -62,20 +63,36 @@ def deliveries(bound: Bound, secrets: Mapping[str, bytes]) -> dict[str, dict[str
                 for name in missing
             )
         )
-    return {machine: {name: secrets[name] for name in sorted(names)} for machine, names in read.items()}
+    found = {machine: {name: secrets[name] for name in sorted(names)} for machine, names in read.items()}
+    for machine in fed(bound):
+        found.setdefault(machine, {})[FEED] = b""
+    return found
 
 
-def refuse_unknown_natives(bound: Bound, natives: Collection[str]) -> None:
+def fed(bound: Bound) -> frozenset[str]:
+    """The machines with a step that a companion at ops answers."""
+    after = {s.id for s in bound.plan.on_failure}
+    return frozenset(
+        place(step, host)
+        for stage, step in bound.plan.steps()
+        if step.feed
+        for host in stage.hosts
+        if stage.id in after or (address(stage, step), host) in bound.todo
+    )
+
+
+def refuse_unknown_natives(bound: Bound, natives: Natives) -> None:
     """Raises Refused when a step names an operation that nobody registered: found before anything is done."""
     unknown = tuple(
         Finding(
             host=OPS,
             address=address(stage, step),
-            message=f"there is no operation named {step.native!r}",
-            remedy=f"known are: {', '.join(sorted(natives)) or 'none'}; this Opsbook may be older than the plan",
+            message=f"there is no operation named {name!r}",
+            remedy=f"known are: {', '.join(sorted(known)) or 'none'}; this Opsbook may be older than the plan",
         )
         for stage, step in bound.plan.steps()
-        if step.native and step.native not in natives
+        for name, known in ((step.native, natives.steps), (step.undo_native, natives.steps), (step.feed, natives.feeds))
+        if name and name not in known
     )
     if unknown:
         raise Refused(unknown)

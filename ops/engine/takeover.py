@@ -67,12 +67,12 @@ def take_over(
         steady(tell),
         actor=actor,
         ops_state=ops_state,
-        natives=natives or {},
+        natives=natives or Natives(),
         person=person,
         asked=asked,
     )
     bound = found.bound
-    refuse_unknown_natives(bound, natives or {})
+    refuse_unknown_natives(bound, natives or Natives())
     _trust(ops_state, found.run)
     crew = Crew(links, found.run, deliveries(to_serve(found, aim), secrets), {}, drive.tell, preamble=found.preamble)
     holder = drive.holder(bound, crew)
@@ -113,7 +113,7 @@ def forget(
 
     Raises Refused (20), Locked (21) and NothingUnfinished.
     """
-    drive = Drive(found.run, links, {}, steady(tell), actor=actor, ops_state=ops_state, natives={}, person=None)
+    drive = Drive(found.run, links, {}, steady(tell), actor=actor, ops_state=ops_state, natives=Natives(), person=None)
     crew = Crew(links, found.run, {}, {}, drive.tell, preamble=found.preamble)
     holder = drive.holder(found.bound, crew)
     nonce = entropy.token_hex(4)

@@ -14,7 +14,7 @@ from ops.engine.events import Observer, PersonNeeded, StepDone, StepOutput, Step
 from ops.engine.frames import FrameError, ProtocolError
 from ops.engine.lease import Standing
 from ops.engine.ledger import NOTHING_RAN, Ending, Ledger, Result
-from ops.engine.natives import NativeCall, Natives
+from ops.engine.natives import FEED, FeedCall, Listener, Native, NativeCall, Natives
 from ops.engine.redact import Redactor
 from ops.engine.session import StepOrder, StepResult
 from ops.engine.transport.errors import TransportError
@@ -54,7 +54,7 @@ class Turns:
         self.ledger = ledger
         self.tell = tell
         self._redactor = redactor
-        self._natives = natives or {}
+        self._natives = natives or Natives()
         self._secrets = secrets or {}
         self._person = person
         self._stopping = stopping or threading.Event()
@@ -131,8 +131,8 @@ class Turns:
         refusal = self._ask_person(work) if isinstance(step.act, Manual) else None
         if refusal is not None:
             ending = refusal
-        elif step.native and direction == "forward":
-            ending = self._native(work, attempt, show)
+        elif native := step.native if direction == "forward" else step.undo_native:
+            ending = self._native(work, attempt, self._natives.steps[native], direction, show)
         else:
             ending = self._order(work, direction, attempt, kind, text, limit, show)
         if not ending.seconds:
@@ -173,11 +173,17 @@ class Turns:
         )
         stream, tail = self._redactor.fresh(), ""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        heard = self._heard(work, ask) if step.feed and direction == "forward" and ask != "end" else None
 
         def take(data: bytes, final: bool = False) -> None:
             nonlocal tail
             clean = stream.feed(data) + (stream.flush() if final else b"")
-            if piece := decoder.decode(clean, final):
+            piece = decoder.decode(clean, final)
+            if heard:
+                piece, progress = heard(piece, final)
+                if progress:
+                    show(progress)
+            if piece:
                 tail = (tail + piece)[-TAIL:]
                 show(piece)
 
@@ -196,6 +202,15 @@ class Turns:
             said = json.dumps({"outcome": outcome, "code": result.code, "cause": cause}) + "\n"
             self.crew.verdict(place, order, said.encode(), tail.encode("utf-8", "replace"))
         return Ending(outcome=outcome, cause=cause, code=result.code, tail=tail, seconds=result.seconds)
+
+    def _heard(self, work: Work, ask: str) -> _Lines:
+        """The step's companion at ops."""
+
+        def give(text: str) -> None:
+            self.crew.append(work.place, FEED, text.encode())
+
+        call = FeedCall(work=work, values=self.environment(work), give=give, attached=bool(ask))
+        return _Lines(self._natives.feeds[work.step.feed](call))
 
     def _barred(self, work: Work) -> Ending | None:
         """Why a change may not be made where no lease lies, which would refuse it there: somebody else may lead."""
@@ -219,7 +234,7 @@ class Turns:
             return None
         return Ending(outcome="failed", cause=f"not done by hand: {instruction}")
 
-    def _native(self, work: Work, attempt: int, show: Callable[[str], None]) -> Ending:
+    def _native(self, work: Work, attempt: int, native: Native, direction: str, show: Callable[[str], None]) -> Ending:
         step = work.step
         if isinstance(step.act, Change) and (barred := self._barred(work)):
             return barred
@@ -239,7 +254,7 @@ class Turns:
             stopping=self._stopping.is_set,
         )
         try:
-            result = self._natives[step.native](call)
+            result = native(call)
         except Exception as error:  # a native's bug or outage must undo the run, not lose it
             cause = self._redactor.text(f"{type(error).__name__}: {error}".encode()).decode("utf-8", "replace")
             return Ending(outcome="unknown", cause=cause, tail=said)
@@ -247,7 +262,7 @@ class Turns:
             say(result.text)
         if not result.ok:
             return Ending(outcome="failed", cause=said.strip().rpartition("\n")[2] or "it said no", tail=said)
-        if isinstance(step.act, Change) and isinstance(step.act.done_when, str):
+        if direction == "forward" and isinstance(step.act, Change) and isinstance(step.act.done_when, str):
             waited = wire.block(
                 step.reads, [wire.function("done_when", step.act.done_when), f"await {step.act.within}"]
             )
@@ -255,6 +270,30 @@ class Turns:
             if not seen.good:
                 return Ending(outcome=seen.outcome, cause=seen.cause, code=seen.code, tail=said + seen.tail)
         return Ending(outcome="done", tail=said)
+
+
+class _Lines:
+    """Hands a companion whole lines, whatever pieces they come in."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._rest = ""
+
+    def __call__(self, piece: str, final: bool) -> tuple[str, str]:
+        """(what is the step's own output, what the companion makes of the rest): of whole lines, until the last."""
+        lines = (self._rest + piece).split("\n")
+        self._rest = "" if final else lines.pop()
+        if final and not lines[-1]:
+            lines.pop()
+        own = progress = ""
+        for line in lines:
+            try:
+                shown = self._listener(line)
+            except Exception as error:  # a companion's outage must not end the run: its step gives up by itself
+                shown = f"{type(error).__name__}: {error}"
+            own += f"{line}\n" if shown is None else ""
+            progress += f"{shown}\n" if shown else ""
+        return own, progress
 
 
 def recorded(work: Work) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.inventory.backup_checks import backup_troubles
 from ops.inventory.complaints import suggestion
 from ops.inventory.document import Document, read
 from ops.inventory.hook_checks import hook_troubles
@@ -52,6 +53,7 @@ def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[t
         *reference_troubles(inventory),
         *hook_troubles(inventory, names.hosts, names.variables),
         *shell_troubles(inventory),
+        *backup_troubles(inventory, names.hosts),
     ]
     found = [document.problem(t.path, t.message, t.remedy, key=t.key) for t in troubles]
     more, compose = _compose(inventory, document, root, names)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ops.checks.settings import Identifier, SmokeTest
+from ops.inventory.backup import Backup
 from ops.proxies.settings import Haproxy, Proxy
 from ops.settings import Exact, Line, Settings
 from ops.targets.compose.settings import Compose, Seconds, Word
@@ -268,6 +269,8 @@ class Inventory(Settings):
     """How a release is rolled out."""
     balancer: Balancer | None = None
     """How hosts leave and enter the traffic in front of the fleet; empty: Opsbook does not know."""
+    backup: Backup | None = None
+    """What is backed up, where to, and how it is proven to restore; empty: nothing is."""
     hooks: tuple[Hook, ...] = ()
     """Steps of your own beside ours."""
     page: Page = Page()

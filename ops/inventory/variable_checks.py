@@ -46,6 +46,17 @@ def references(inventory: Inventory) -> Iterator[tuple[Path_, str]]:
     for name, variable in inventory.variables.items():
         if variable.source is not None:
             yield ("variables", name, "from"), variable.source
+    backup = inventory.backup
+    if backup is None:
+        return
+    for name, reference in backup.identities.items():
+        yield ("backup", "identities", name), reference
+    for key in ("access_key", "secret_key"):
+        if (credential := getattr(backup.store, key, None)) is not None:
+            yield ("backup", "store", key), credential
+    for name, store in backup.datastores.items():
+        if (password := getattr(store, "password", None)) is not None:
+            yield ("backup", "datastores", name, "password"), password
 
 
 def _name(here: Path_, name: str, variable: Variable, variables: Mapping[str, Variable]) -> Iterator[Trouble]:

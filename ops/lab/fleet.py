@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ops.lab import balancer, containers, credentials, data, hosts, images, inventory, registry, s3, shop
+from ops.lab import age, balancer, containers, credentials, data, hosts, images, inventory, registry, s3, shop
 from ops.lab.images import Report
 from ops.lab.names import LABEL, Lab
 from ops.lab.registry import Push
@@ -41,6 +41,7 @@ def up(lab: Lab, report: Report) -> None:
     credentials.ensure_ssh_key(lab)
     credentials.ensure_certificates(lab)
     data.write_urls(lab)
+    age.write(lab)
     containers.ensure_network(client, lab)
     remove_surplus(client, lab, report)
     base = images.base(client, report)

@@ -120,6 +120,8 @@ class Back:
     until: str
     within: int = 60
     unless: str = ""
+    native: str = ""
+    """Name of a registered operation that the tool runs at ops instead of the text, and that judges by itself."""
     kind: ClassVar[str] = "back"
 
 
@@ -246,15 +248,26 @@ class Step:
     """What to do when it fails, for the reader."""
     native: str = ""
     """Name of a registered operation that the tool runs at ops instead of the text, which stays its equivalent."""
+    feed: str = ""
+    """Name of a registered companion at ops: while the step runs it hears each line that the step prints, and answers
+    into the file ``$FEED``, which nobody has who pastes the page."""
     when: When | None = None
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
             raise InvalidPlan(f"step id {self.id!r} is not lower case letters, digits and hyphens")
-        if self.native and self.at != OPS:
+        if (self.native or self.undo_native) and self.at != OPS:
             raise InvalidPlan(f"step {self.id}: a native operation runs only at ops")
+        if self.native and self.feed:
+            raise InvalidPlan(f"step {self.id}: a native operation needs no companion")
         if isinstance(self.act, Manual) and self.at != OPS:
             raise InvalidPlan(f"step {self.id}: what a person does is waited for at ops")
+
+    @property
+    def undo_native(self) -> str:
+        """The operation that takes the step back; empty where its text does."""
+        undo = self.act.undo if isinstance(self.act, Change) else None
+        return undo.native if isinstance(undo, Back) else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.plan.model import Computed, Holds, Lease, Plan, Stage, Var
-from ops.procedures import leaving, preflight, stages, values
+from ops.procedures import gate, leaving, preflight, stages, values
 from ops.procedures.facets import facets, moves, waves
 from ops.targets.compose import migrations, release, verdicts
 
@@ -61,12 +61,15 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             ),
             *values.migration(inventory, m),
             *values.secrets(inventory),
+            *gate.variables(inventory),
         ),
         stages=(
             *preflight.deploy(inventory, m),
+            *gate.checks(inventory),
             *leaving.without(inventory),
             stages.setup(inventory, f),
             stages.fetch(inventory, f),
+            *gate.stages(inventory),
             *_migrate(inventory, m, f),
             roll,
             *stages.verify(inventory),
@@ -74,7 +77,7 @@ def deploy(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             tidy,
         ),
         on_failure=(failed,),
-        lease=Lease(resources=("app",), hosts=tuple(sorted(inventory.hosts))),
+        lease=Lease(resources=("app", *gate.resources(inventory)), hosts=tuple(sorted(inventory.hosts))),
         max_failed_hosts=inventory.deploy.max_failed_hosts,
     )
     return with_hooks(plan, inventory.hooks, "deploy", inventory.variables)

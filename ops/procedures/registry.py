@@ -15,22 +15,29 @@ Build = Callable[[Inventory, Mapping[str, Any]], Plan]
 
 @dataclass(frozen=True, kw_only=True)
 class Procedure:
-    """A procedure by name. ``page``: whether `runbook.render` makes a page of it."""
+    """A procedure by name. ``page``: whether `runbook.render` makes a page of it; ``applies``: whether an inventory has
+    what it is about."""
 
     name: str
     title: str
     build: Build
     page: bool = True
+    applies: Callable[[Inventory], bool] = lambda _: True
 
 
 def ours() -> tuple[Procedure, ...]:
     """Opsbook's own procedures."""
+    from ops.procedures.backup import backup
     from ops.procedures.deploy import deploy
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
     from ops.procedures.restart import restart
     from ops.procedures.rollback import rollback
     from ops.procedures.smoke_test import smoke_test
+    from ops.procedures.verify import verify
+
+    def backed(inventory: Inventory) -> bool:
+        return inventory.backup is not None
 
     return (
         Procedure(name="deploy", title="Deploy a version", build=deploy),
@@ -39,6 +46,8 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="restart", title="Restart the live release", build=restart),
         Procedure(name="host-out", title="Take a host out", build=host_out),
         Procedure(name="host-in", title="Bring a host back", build=host_in),
+        Procedure(name="backup", title="Back up the datastores", build=backup, applies=backed),
+        Procedure(name="backup-verify", title="Prove that a backup restores", build=verify, applies=backed),
     )
 
 

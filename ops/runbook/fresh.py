@@ -54,7 +54,7 @@ def pages(loaded: Loaded, procedures: Mapping[str, Procedure], evidence: Evidenc
     return tuple(
         page(procedure.build(loaded.inventory, loaded.compose), ssh(loaded), head(loaded), evidence, Today())
         for procedure in procedures.values()
-        if procedure.page
+        if procedure.page and procedure.applies(loaded.inventory)
     )
 
 

@@ -149,7 +149,7 @@ class Page:
     def command(self) -> str:
         """What is typed for it, e.g. ``inv host.out``: the tasks of hosts are a collection of their own."""
         noun, dash, verb = self.procedure.partition("-")
-        return f"inv {noun}.{verb}" if dash and noun == "host" else f"inv {self.procedure}"
+        return f"inv {noun}.{verb}" if dash and noun in ("host", "backup") else f"inv {self.procedure}"
 
     @property
     def points_of_no_return(self) -> tuple[str, ...]:

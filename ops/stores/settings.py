@@ -41,7 +41,7 @@ class S3Store(Settings):
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
     """Region of the bucket; servers other than AWS often take any."""
     style: Literal["path", "virtual"] = "path"
-    """``path``: ``https://host/bucket/key``; ``virtual``: ``https://bucket.host/key``."""
+    """``path``: the bucket stands in the path; ``virtual``: before the host name."""
     ca: str = ""
     """File with the server's certificate authority, relative to the repository; empty: the system's."""
     access_key: Reference | None = None

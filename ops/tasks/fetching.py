@@ -18,6 +18,10 @@ def plan_secrets(loaded: Loaded, plan: Plan, only: frozenset[str] | None = None)
     asked = {v.name: v.source for v in plan.vars if isinstance(v.source, Secret) and (only is None or v.name in only)}
     if not asked:
         return {}
+    theirs = {n for n, v in loaded.inventory.variables.items() if v.kind == "secret"}
+    if not set(asked) & (theirs | {secret_variable(n) for n in theirs} | {"REGISTRY_PASSWORD"}):
+        # a backup must not fail over what only a release needs
+        return {name: resolve(source.ref, loaded.root) for name, source in asked.items()}
     resolved = check_variables(loaded)
     known = {secret_variable(name): value for name, value in resolved.secrets.items()} | dict(resolved.secrets)
     return {name: known[name] if name in known else resolve(source.ref, loaded.root) for name, source in asked.items()}

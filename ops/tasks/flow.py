@@ -25,6 +25,7 @@ from ops.records.leaders import gone
 from ops.records.runs import prune
 from ops.records.traces import Known
 from ops.tasks import saved
+from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
 from ops.tasks.fetching import plan_secrets
 from ops.tasks.machines import fleet, ops_state
@@ -32,7 +33,7 @@ from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
 from ops.tasks.wish import Wish, run_id, typed
 
-OURS = ("deploy", "rollback", "restart", "smoke-test", "host-out", "host-in")
+OURS = ("deploy", "rollback", "restart", "smoke-test", "host-out", "host-in", "backup", "backup-verify")
 """Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10
 """Exit code of ``--plan`` when nothing is to do."""
@@ -109,6 +110,7 @@ class Flow:
                 desk.tell(),
                 actor=actor(plan.procedure, self._wish.reason),
                 ops_state=ops_state(self._loaded),
+                natives=natives(self._loaded),
                 person=desk.person,
                 asked=desk.interrupted,
             )

@@ -56,6 +56,8 @@ def _plans(ctx: Context, loaded: Loaded) -> None:
                 path = ("hooks", i, "procedures", j)
                 found.append(loaded.document.problem(path, f"no procedure is called {name}", remedy))
     for procedure in procedures.values():
+        if not procedure.applies(inventory):
+            continue
         try:
             procedure.build(inventory, loaded.compose)
         except HookError as error:

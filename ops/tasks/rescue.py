@@ -23,6 +23,7 @@ from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
 from ops.records.leaders import gone
 from ops.records.traces import Known, Told
+from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
 from ops.tasks.fetching import plan_secrets
 from ops.tasks.flow import NOTHING_TO_DO, actor
@@ -146,6 +147,7 @@ class Rescue:
                 actor=who,
                 ops_state=ops_state(self._loaded),
                 seen=seen,
+                natives=natives(self._loaded),
                 person=desk.person,
                 asked=desk.interrupted,
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from invoke.collection import Collection
 
 from ops.tasks import (
+    backup,
     containers,
     doctor,
     history,
@@ -48,6 +49,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         inventory.ns,
         runbook.ns,
         host.ns,
+        backup.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:

@@ -10,7 +10,7 @@ import pytest
 from engine_parts import Lab, plan, stage, write
 
 from ops.engine.events import StepDone, Warned, WaveStarted
-from ops.engine.natives import NativeCall, NativeResult
+from ops.engine.natives import NativeCall, NativeResult, Natives
 from ops.plan import wire
 from ops.plan.bind import Ask, Refused
 from ops.plan.model import (
@@ -260,10 +260,10 @@ def test_a_native_does_the_step_and_its_done_when_judges(lab: Lab) -> None:
     asked = plan(lab, stage("a", step, waves=(("app1",),)))
     with pytest.raises(Refused, match="no operation named 'upload'"):
         lab.run(asked)
-    lied = lab.run(asked, natives={"upload": lambda call: NativeResult(ok=True)})
+    lied = lab.run(asked, natives=Natives(steps={"upload": lambda call: NativeResult(ok=True)}))
     assert lied.exit == 30
     assert "not in place after 1 s" in lied.failures[0].tail
-    good = lab.run(asked, natives={"upload": honest})
+    good = lab.run(asked, natives=Natives(steps={"upload": honest}))
     assert good.exit == 0
     assert (lab.app("ops") / "up").read_text() == "for app1"
 

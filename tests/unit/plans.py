@@ -38,6 +38,23 @@ smoke_tests:
   - {id: version, kind: http, service: api, path: /health, json_path: {.version: $VERSION}}
   - {id: through, kind: http, via: balancer, url: "http://127.0.0.1:28080", path: /health, json_path: {.version: $VERSION}}
 deploy: {canary: 1, batch: 1, drain: {max: 20}}
+backup:
+  store: {kind: s3, bucket: backups, endpoint: "https://s3.example:8443", reach: "https://127.0.0.1:8443", ca: ca.pem, access_key: "file:access", secret_key: "file:secret"}
+  recipients:
+    - age17nurs5jxzngcaz3xn5uh5dk3gacxma7afh4fjhzn5tz599g5n5zqjkywth
+    - age1cu40h2hmkllwk93pd66pxg5qszmqxsnna7nznspg908c4jnpx98syldnst
+  identities: {ops: "file:age-ops", vault: "file:age-vault"}
+  verify: {at: data1}
+  datastores:
+    main:
+      kind: postgres
+      host: data1
+      container: postgres
+      user: shop
+      database: shop
+      image: "registry.example:5000/infra/postgres:17"
+      newest: select max(created_at) from orders
+      assertions: [{id: orders, query: select count(*) from orders, at_least: 1}]
 balancer: {at: ops, out: 'echo out "$HOST"', in: 'echo in "$HOST"', probe: 'true'}
 """
 

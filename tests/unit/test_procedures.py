@@ -58,6 +58,11 @@ def test_every_text_parses_and_passes_shellcheck(name: str, tmp_path: Path) -> N
     assert ran.returncode == 0, ran.stdout
 
 
+def own(text: str) -> set[str]:
+    """What a text sets itself; and FEED, which only a companion gives."""
+    return set(re.findall(r"(?:^|[\s;(])([A-Z][A-Z0-9_]*)=", text)) | ({"FEED"} if "${FEED:-}" in text else set())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_variable_a_text_uses_is_declared_as_read(name: str) -> None:
     p = plan(name)
@@ -69,7 +74,7 @@ def test_every_variable_a_text_uses_is_declared_as_read(name: str) -> None:
             )
             used -= {"TO"}  # the migration container's own variable
             assert used & known <= set(step.reads), address(stage, step)
-            assert used <= known | {"DOCKER_CONFIG", "SECONDS"}, address(stage, step)
+            assert used <= known | {"DOCKER_CONFIG", "SECONDS", "PWD"} | own(text), address(stage, step)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,7 +108,7 @@ def test_every_step_speaks_to_its_reader(name: str) -> None:
 def test_deploy_in_order() -> None:
     p = plan("deploy")
     assert [s.id for s in p.stages] == [
-        "preflight", "schema", "without", "without-record", "setup", "fetch", "halt", "migrate", "roll", "verify", "record", "tidy",
+        "preflight", "schema", "look-main", "without", "without-record", "setup", "fetch", "gate-main", "gate", "halt", "migrate", "roll", "verify", "record", "tidy",
     ]  # fmt: skip
     roll = next(s for s in p.stages if s.id == "roll")
     assert [s.id for s in roll.steps] == ["start", "smoke", "switch", "workers", "link", "stop-old"]
@@ -113,9 +118,11 @@ def test_deploy_in_order() -> None:
 
 
 def test_barriers_stay_within_four_and_the_waves() -> None:
-    optional = ("halt", "migrate-first", "migrate-last", "without", "without-record")
+    optional = ("halt", "migrate-first", "migrate-last", "without", "without-record", "gate-main", "gate")
     for name in NAMES:
-        stages = [s for s in plan(name).stages if s.id not in ("preflight", "schema", "release", *optional)]
+        stages = [
+            s for s in plan(name).stages if s.id not in ("preflight", "schema", "release", "look-main", *optional)
+        ]
         waves = sum(len(s.waves) for s in stages)
         rolled = next((len(s.waves) for s in stages if s.id == "roll"), 0)
         assert waves - 1 <= 4 + rolled + 1, name
@@ -138,7 +145,7 @@ def test_rollback_takes_at_most_twelve_blocks() -> None:
 
 def test_secrets_reach_only_who_reads_them() -> None:
     p = plan("deploy")
-    assert secrets_at(p, OPS) == ("REGISTRY_PASSWORD",)
+    assert secrets_at(p, OPS) == ("REGISTRY_PASSWORD", "STORE_ACCESS_KEY", "STORE_SECRET_KEY")
     assert set(secrets_at(p, "app2")) == {"REGISTRY_PASSWORD", "DATABASE_URL_SECRET", "REDIS_URL_SECRET"}
     assert secrets_at(p, "data1") == ()
 

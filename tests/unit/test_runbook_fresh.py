@@ -36,7 +36,7 @@ def loaded(tmp_path: Path) -> Loaded:
 def test_what_is_rendered_is_fresh_and_rendering_again_touches_nothing(loaded: Loaded) -> None:
     written = fresh.render(loaded, procedures())
     assert [p.name for p in written] == [
-        "deploy.md", "host-in.md", "host-out.md", "index.md", "restart.md", "rollback.md", "smoke-test.md"
+        "backup-verify.md", "backup.md", "deploy.md", "host-in.md", "host-out.md", "index.md", "restart.md", "rollback.md", "smoke-test.md"
     ]  # fmt: skip
     assert fresh.check(loaded, procedures()) == ()
     assert fresh.render(loaded, procedures()) == ()
@@ -54,14 +54,14 @@ def test_pages_are_a_function_of_the_repository_alone(loaded: Loaded, monkeypatc
 def test_a_missing_an_orphaned_and_a_strangers_page(loaded: Loaded) -> None:
     fresh.render(loaded, procedures())
     where = fresh.folder(loaded)
-    (where / "rollback.md").rename(where / "backup.md")
+    (where / "rollback.md").rename(where / "promote.md")
     (where / "notes.md").write_text("Our own notes.\n")
     assert [(d.path.name, d.kind) for d in fresh.check(loaded, procedures())] == [
         ("rollback.md", "missing"),
-        ("backup.md", "orphaned"),
+        ("promote.md", "orphaned"),
     ]
     touched = fresh.render(loaded, procedures())
-    assert {p.name for p in touched} == {"rollback.md", "backup.md"}
+    assert {p.name for p in touched} == {"rollback.md", "promote.md"}
     assert (where / "notes.md").exists(), "what is not ours stays"
 
 

@@ -1,0 +1,40 @@
+"""What no single key of `backup:` can say: hosts and datastores that exist, names that don't clash, keys that open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ops.datastores.kinds import texts
+from ops.inventory.complaints import suggestion
+from ops.inventory.model import Inventory
+from ops.inventory.names import OPS_HOST
+from ops.inventory.problems import Path_
+from ops.inventory.trouble import Trouble
+
+
+def backup_troubles(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Trouble]:
+    """Everything that does not fit in the backup's settings."""
+    backup = inventory.backup
+    if backup is None:
+        return
+    here: Path_ = ("backup",)
+    if backup.verify.at != OPS_HOST and backup.verify.at not in hosts:
+        remedy = f"Use ops or a host. {suggestion(backup.verify.at, hosts)}"
+        yield Trouble((*here, "verify", "at"), f"no host is called {backup.verify.at}", remedy)
+    if len(set(backup.recipients)) != len(backup.recipients):
+        yield Trouble((*here, "recipients"), "names a recipient twice", "Name two different ones, one kept offline")
+    if not backup.identities:
+        remedy = "Add `identities: {ops: file:…}`: without one nothing can be verified or restored"
+        yield Trouble((*here, "identities"), "no identity is declared", remedy)
+    for i, name in enumerate(backup.gate.datastores):
+        if name not in backup.datastores:
+            remedy = suggestion(name, backup.datastores)
+            yield Trouble((*here, "gate", "datastores", i), f"no datastore is called {name}", remedy)
+    taken: dict[str, str] = {}
+    for name, store in backup.datastores.items():
+        where: Path_ = (*here, "datastores", name)
+        if store.host not in hosts:
+            yield Trouble((*where, "host"), f"no host is called {store.host}", suggestion(store.host, hosts))
+        for variable, _ in texts(store, name).secrets:
+            if variable in inventory.variables or taken.setdefault(variable, name) != name:
+                yield Trouble(where, f"its secret takes the name {variable}, which is taken", "Rename one", key=True)

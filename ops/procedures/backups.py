@@ -1,0 +1,298 @@
+"""Stages that backup, verification, restore and the deploy's gate share: a dump on its way to the store, and back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from ops.datastores.kinds import AnyDatastore, texts
+from ops.datastores.texts import Texts
+from ops.inventory.backup import Backup
+from ops.inventory.model import Inventory
+from ops.inventory.references import fetch_text
+from ops.inventory.typed import typed_ssh
+from ops.plan.model import OPS, Back, Change, Computed, Given, Keep, Option, Repeat, Secret, Stage, Step, Var, When
+from ops.procedures.preflight import look
+from ops.stores import delivery, hand, keys
+from ops.stores.settings import S3Store
+
+FEED = "backup"
+"""The companion that answers the hosts' offers and wishes."""
+OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
+"""Operations on the store."""
+
+
+def settings(inventory: Inventory) -> Backup:
+    """The inventory's backup settings. Raises ValueError where it has none: no such procedure is made then."""
+    if inventory.backup is None:
+        raise ValueError("the inventory declares no backup")
+    return inventory.backup
+
+
+def chosen(name: str) -> Option:
+    """The condition of a datastore's stages."""
+    return Option(name=name, say=f"the datastore `{name}` is chosen")
+
+
+def folder(inventory: Inventory, name: str) -> str:
+    """Where the objects of a datastore's backups of this run lie in the store, as shell text."""
+    # a run by hand says so in its id, a backup bears its time first
+    return f"{place(inventory).datastore(name)}${{RUN#hand-}}"
+
+
+def place(inventory: Inventory) -> keys.Place:
+    """Where the environment's backups lie in the store."""
+    prefix = getattr(settings(inventory).store, "prefix", "")
+    return keys.Place(prefix=prefix, app=inventory.app, environment=inventory.environment)
+
+
+def variables(inventory: Inventory, names: Iterable[str]) -> tuple[Var, ...]:
+    """The store's own, and the secrets of the datastores."""
+    backup = settings(inventory)
+    store = backup.store
+    found = [_ca(store.ca if isinstance(store, S3Store) else "")]
+    for name, reference in hand.credentials(store):
+        found.append(_secret(name, reference, "a credential of the backup store"))
+    for name in names:
+        for variable, reference in texts(backup.datastores[name], name).secrets:
+            found.append(_secret(variable, reference, f"of the datastore {name}"))
+    return tuple(found)
+
+
+def _ca(path: str) -> Var:
+    note = "the authority of the store's certificate; empty: the system's"
+    if not path:
+        return Var(name="STORE_CA", source=Given(value=""), note=note)
+    return Var(name="STORE_CA", source=Computed(text=fetch_text(f"file:{path}")), at=OPS, note=note)
+
+
+def _secret(name: str, reference: str, note: str) -> Var:
+    return Var(name=name, source=Secret(ref=reference, fetch=fetch_text(reference)), note=note)
+
+
+def checks(inventory: Inventory, name: str, when: When) -> Stage:
+    """Everything about a datastore and its host that can be wrong before anything is done."""
+    backup = settings(inventory)
+    store = backup.datastores[name]
+    own = texts(store, name)
+    tools = " ".join(sorted({*delivery.TOOLS, *own.tools, "md5sum", "sha256sum", "tee"}))
+    missing = (
+        f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
+        '  echo "missing: ${missing:-none}" && test -z "$missing"'
+    )
+    space = backup.part_mb * (backup.parallel + 2)
+    free = f'free=$(df -Pm "$(dirname "$APP")" | awk \'NR == 2 {{print $4}}\') && echo "$free MB free" && test "$free" -ge {space}'
+    return Stage(
+        id=f"look-{name}",
+        title=f"Look before {name} is backed up",
+        steps=(
+            look(
+                "tools",
+                "The host has the tools",
+                missing,
+                "Install them, e.g. `sudo apt-get install age curl jq zstd`.",
+            ),
+            look(
+                "datastore",
+                f"The datastore {name} answers, and its programs fit",
+                _apart(store, own.reachable),
+                "Is it running, and do the inventory's names and credentials fit?",
+                tuple(v for v, _ in own.secrets),
+            ),
+            look(
+                "scratch",
+                f"{space} MB are free for parts on their way",
+                free,
+                "Free space there, or lower backup.part_mb.",
+                ("APP",),
+            ),
+        ),
+        waves=((store.host,),),
+        when=when,
+    )
+
+
+def _apart(store: AnyDatastore, text: str) -> str:
+    """A datastore's text as one command with a scratch directory of its own."""
+    return f"(set -euo pipefail; W=$(mktemp -d); trap 'rm -rf \"$W\"' EXIT; export W IMAGE={shlex.quote(store.image)}\n{text}\n)"
+
+
+def dumped(
+    inventory: Inventory, name: str, when: When | None, prefix: str = "backup", serves: tuple[str, ...] = ()
+) -> Stage:
+    """One datastore's backup: the store is opened, the dump travels there, the manifest makes it a backup."""
+    backup = settings(inventory)
+    store = backup.datastores[name]
+    own = texts(store, name)
+    return Stage(
+        id=f"{prefix}-{name}",
+        title=f"Back up {name}",
+        steps=(
+            _open(inventory, name),
+            _dump(inventory, name, store, own),
+            _keep(inventory, name, store, own),
+            _clear(name),
+        ),
+        waves=((store.host,),),
+        when=when,
+        needed_by=serves,
+        fleet=True,
+    )
+
+
+def work(name: str) -> str:
+    """The shell assignment of ``$W``: a run's scratch directory for a datastore."""
+    return f"W=$APP/.opsbook/runs/$RUN/work-{name}"
+
+
+def _open(inventory: Inventory, name: str) -> Step:
+    backup = settings(inventory)
+    at = folder(inventory, name)
+    return Step(
+        id="open",
+        title="Open a place in the store",
+        why="whatever is left half-done there is taken away again when the backup fails",
+        act=Change(
+            run=f'{hand.functions(backup.store)}\necho "{at}" | put "{at}/opened"\nhave "{at}"',
+            done_when=Repeat(why="a place that is open stays open"),
+            undo=Back(
+                run=f'{hand.functions(backup.store)}\necho "remove what lies there without a manifest.json:"\nhave "{at}"',
+                until="true",
+                native=DISCARD,
+            ),
+        ),
+        reads=("RUN", *(v for v, _ in hand.credentials(backup.store))),
+        at=OPS,
+        native=OPEN,
+        timeout=120,
+        otherwise="Does the store answer, and may these credentials write there?",
+    )
+
+
+def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> Step:
+    backup = settings(inventory)
+    recipients = " ".join(f"-r {r}" for r in backup.recipients)
+    text = "\n".join(
+        (
+            work(name),
+            f"IMAGE={shlex.quote(store.image)} MEMORY={store.memory} THROWAWAY={throwaway(inventory, name)}-dump",
+            f"PART_MB={backup.part_mb} PARALLEL={backup.parallel}",
+            "export LC_ALL=C",
+            "exec 4>&1",
+            'rm -rf "$W"; mkdir -p "$W"; chmod 700 "$W"',
+            delivery.DELIVER,
+            f"encrypt() {{ age {recipients}; }}",
+            "dump() {",
+            own.dump,
+            "}",
+            "server=$({",
+            own.version,
+            "})",
+            'mkfifo "$W/sum"; sha256sum <"$W/sum" >"$W/sha256" & summing=$!',
+            'dump | dd bs=1M iflag=fullblock 2>"$W/raw" | zstd -q -1 -T0 | encrypt | tee "$W/sum" | deliver',
+            'wait "$summing"',
+            "raw=$(awk '/ copied/ { print $1 }' \"$W/raw\")",
+            '[ "${raw:-0}" -gt 0 ] || { echo "the dump is empty" >&2; exit 1; }',
+            '[ -s "$W/fingerprint" ] || { echo "the dump has no fingerprint" >&2; exit 1; }',
+            'zstd -q -3 <"$W/fingerprint" | encrypt >"$W/fingerprint.age"',
+            'touch "$W/offered"',
+            'jq -Rn --arg server "$server" --arg sha256 "$(cut -d" " -f1 "$W/sha256")" --argjson raw "$raw" --argjson seconds "$SECONDS" \\',
+            '  --arg fingerprint "$(sha256sum <"$W/fingerprint" | cut -d" " -f1)" --argjson entries "$(wc -l <"$W/fingerprint")" \\',
+            "  --argjson rows \"$(awk -F'\\t' '$1 ~ /^(table|collection|key|file)$/ { n += $3 } END { print n + 0 }' \"$W/fingerprint\")\" \\",
+            '  \'[inputs | split(" ") | select(.[0] | startswith("part.")) | {number: (.[0][5:] | tonumber), size: (.[1] | tonumber), md5: .[2]}]',
+            "  | sort_by(.number) as $parts | {schema: 1, server: $server, sha256: $sha256, raw: $raw, seconds: $seconds, parts: $parts,",
+            '    fingerprint: {sha256: $fingerprint, entries: $entries, rows: $rows}}\' <"$W/offered" >"$W/dump.json"',
+            "offer fingerprint.age",
+            "offer dump.json",
+            'true >"$W/dumped"',
+        )
+    )
+    basis = (
+        "dump and fingerprint come from one snapshot"
+        if own.basis == "snapshot"
+        else "the fingerprint is that of the very bytes that are dumped: this store offers no snapshot"
+    )
+    return Step(
+        id="dump",
+        title=f"Dump {name}, compress, encrypt, send",
+        why=f"{basis}; only ciphertext leaves the host",
+        act=Change(
+            run=text,
+            done_when=f'test -e "$APP/.opsbook/runs/$RUN/work-{name}/dumped"',
+            undo=Back(run=f'{work(name)}\nrm -rf "$W"', until=f'test ! -e "$APP/.opsbook/runs/$RUN/work-{name}"'),
+        ),
+        reads=("APP", "RUN", "STORE_CA", *(v for v, _ in own.secrets)),
+        timeout=backup.timeout,
+        feed=FEED,
+        cancel=(
+            f"{work(name)} IMAGE={shlex.quote(store.image)}\n{own.cancel}\n"
+            f"docker rm -fv {throwaway(inventory, name)}-dump 2>/dev/null || true"
+        ),
+        otherwise="Its last lines say which program failed; a backup that failed leaves nothing in the catalogue.",
+    )
+
+
+def throwaway(inventory: Inventory, name: str) -> str:
+    """The name of a datastore's throwaway container."""
+    return f"{inventory.slug}-verify-{name}"
+
+
+def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> Step:
+    backup = settings(inventory)
+    at = folder(inventory, name)
+    ssh = typed_ssh(inventory, store.host)
+    path = f"{inventory.state}/runs/$RUN/work-{name}"
+    facts = {
+        "app": inventory.app,
+        "environment": inventory.environment,
+        "datastore": name,
+        "kind": store.kind,
+        "host": store.host,
+        "image": store.image,
+    }
+    said = " ".join(f"--arg {k} {shlex.quote(v)}" for k, v in facts.items())
+    recipients = ", ".join(f'"{r}"' for r in backup.recipients)
+    level = getattr(store, "fingerprint", "exact")
+    text = "\n".join(
+        (
+            hand.functions(backup.store),
+            f'there() {{ {ssh} "cat {path}/$1"; }}',
+            f'for object in fingerprint.age dump.json data.age; do there "$object" | put "{at}/$object"; done',
+            f'get "{at}/data.age" | sha256sum | cut -d" " -f1 | grep -qxF "$(there dump.json | jq -r .sha256)"',
+            'there dump.json | jq --arg id "${RUN#hand-}" --arg owner "$OWNER" --arg reason "$REASON" --argjson size "$(there data.age | wc -c)" \\',
+            f'  --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" {said} \\',
+            "  '{schema: 1, id: $id, app: $app, environment: $environment, datastore: $datastore, kind: $kind, created: $created, run: $id, owner: $owner,",
+            '    reason: $reason, release: "", host: $host, server: .server, image: $image, size: $size, raw: .raw, sha256: .sha256, parts: 1, seconds: .seconds,',
+            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), newest: null, gaps: [], opsbook: "by hand"}}\' |',
+            f'  put "{at}/manifest.json"',
+        )
+    )
+    return Step(
+        id="keep",
+        title="Make it a backup: the manifest comes last",
+        why="what has no manifest is no backup; with it, the bucket alone tells everything",
+        act=Change(
+            run=text,
+            done_when=Repeat(why="the manifest is written once; a second time it is only looked at"),
+            undo=Keep(why="a finished backup is good, whatever else failed"),
+        ),
+        reads=("RUN", "OWNER", "REASON", *(v for v, _ in hand.credentials(backup.store))),
+        at=OPS,
+        native=KEEP,
+        timeout=900,
+        otherwise="The store holds other bytes than the host sent: nothing is kept; look at the store's health.",
+    )
+
+
+def _clear(name: str) -> Step:
+    return Step(
+        id="clear",
+        title="Clear the scratch directory",
+        why="nothing of a dump stays on the host",
+        act=Change(
+            run=f'{work(name)}\nrm -rf "$W"',
+            done_when=Repeat(why="what is not there can be removed again", follows=True),
+            undo=Keep(why="it is made anew by the next dump"),
+        ),
+        reads=("APP", "RUN"),
+    )

@@ -1,0 +1,73 @@
+"""The gate before a migration: what the migration touches is backed up first, and the release knows by which backup."""
+
+from __future__ import annotations
+
+from ops.inventory.model import Inventory
+from ops.plan.model import Asked, Change, Holds, Keep, Stage, Step, Var
+from ops.procedures import backups
+from ops.procedures.backup import resource
+
+WANTED = Holds(probe='test "$BACKUP_FIRST" = yes', say="a backup before the migration is wanted")
+DATABASES = ("postgres", "mongodb", "redis")
+ANSWER = "BACKUP_FIRST"
+
+
+def names(inventory: Inventory) -> tuple[str, ...]:
+    """The datastores that are backed up before a migration; none where nothing is declared, or the gate is off."""
+    backup = inventory.backup
+    if backup is None or inventory.migrations is None or backup.gate.backup == "off":
+        return ()
+    return backup.gate.datastores or tuple(n for n, store in backup.datastores.items() if store.kind in DATABASES)
+
+
+def variables(inventory: Inventory) -> tuple[Var, ...]:
+    """The question, and what the stages read."""
+    found = names(inventory)
+    if not found:
+        return ()
+    asked = Asked(prompt="Back up before a migration (yes or no)", pattern="yes|no", default="yes")
+    return (
+        Var(name=ANSWER, source=asked, note="whether a backup is made before a migration"),
+        *backups.variables(inventory, found),
+    )
+
+
+def resources(inventory: Inventory) -> tuple[str, ...]:
+    """The leases it takes beside the app's."""
+    return tuple(resource(name) for name in names(inventory))
+
+
+def checks(inventory: Inventory) -> tuple[Stage, ...]:
+    """What can be wrong with these backups before anything is done."""
+    return tuple(backups.checks(inventory, name, WANTED) for name in names(inventory))
+
+
+def stages(inventory: Inventory) -> tuple[Stage, ...]:
+    """The backups, then their id in the release; all fall where nothing is to be migrated."""
+    found = names(inventory)
+    if not found:
+        return ()
+    note = Step(
+        id="note",
+        title="Note the backup in the release",
+        why="whoever rolls this migration back finds the data that was there before it",
+        act=Change(
+            run=(
+                "file=$APP/releases/$RELEASE/release.json\n"
+                'jq --arg id "${RUN#hand-}" \'.backup = $id\' "$file" >"$file.new"\n'
+                'mv "$file.new" "$file"'
+            ),
+            done_when='jq -e --arg id "${RUN#hand-}" \'.backup == $id\' "$APP/releases/$RELEASE/release.json" >/dev/null',
+            undo=Keep(why="it goes with the release's directory"),
+        ),
+        reads=("APP", "RUN", "RELEASE"),
+    )
+    stage = Stage(
+        id="gate",
+        title="Note the backup",
+        steps=(note,),
+        waves=(inventory.app_hosts,),
+        when=WANTED,
+        needed_by=("migrate",),
+    )
+    return (*(backups.dumped(inventory, name, WANTED, prefix="gate", serves=("migrate",)) for name in found), stage)

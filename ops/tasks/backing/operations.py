@@ -1,0 +1,239 @@
+"""What the tool does at the store: opens a place, makes an upload a backup, looks at one, files proofs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ops.datastores.kinds import texts
+from ops.datastores.settings import seconds
+from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Natives
+from ops.inventory.load import Loaded
+from ops.plan.bind import Work
+from ops.plan.model import OPS
+from ops.procedures import backups, verify
+from ops.stores import manifest as records
+from ops.stores.errors import StoreError
+from ops.stores.keys import BackupKeys
+from ops.stores.manifest import Manifest, Measured, Verification, encode, told
+from ops.stores.parts import Told, whole
+from ops.stores.port import BackupStore
+from ops.tasks.backing.carrier import Carrier
+from ops.tasks.backing.companion import companion
+from ops.tasks.machines import ops_state
+
+SMALL = 64 << 20
+"""Bytes that a host's report may have."""
+
+
+class Operations:
+    """The store's operations for one environment. ``store``: opens it when it is first needed."""
+
+    def __init__(self, loaded: Loaded, store: Callable[[], BackupStore]) -> None:
+        self._loaded = loaded
+        self._open = store
+        self._opened: BackupStore | None = None
+
+    def natives(self) -> Natives:
+        """All of them by name."""
+        return Natives(
+            steps={
+                backups.OPEN: self._told(self.open),
+                backups.DISCARD: self._told(self.discard),
+                backups.KEEP: self._told(self.keep),
+                verify.LOOK: self._told(self.look),
+                verify.FILE: self._told(self.file),
+            },
+            feeds={backups.FEED: self._companion},
+        )
+
+    @property
+    def store(self) -> BackupStore:
+        """The store."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    # ------------------------------------------------------------ what steps do
+
+    def open(self, call: NativeCall) -> str:
+        """Whether the store takes a backup now."""
+        if said := self.store.check():
+            raise StoreError(said, "Nothing was dumped")
+        return f"the store takes it as {self._keys(call.work, call.values).folder}"
+
+    def discard(self, call: NativeCall) -> str:
+        """Throws away what lies of a backup that came to nothing; a finished one stays."""
+        where = self._keys(call.work, call.values)
+        if self.store.size(where.manifest) is not None:
+            return "this backup was finished before something else failed: it stays"
+        self.store.discard(where.folder)
+        return "what was sent is thrown away"
+
+    def keep(self, call: NativeCall) -> str:
+        """Makes the object of its parts, and a backup of the object."""
+        where = self._keys(call.work, call.values)
+        known = self.store.get(where.manifest, records.LIMIT)
+        if known is not None:
+            return f"it is a backup already: {records.manifest(where, known).created}"
+        dump = self._report(where.dump)
+        parts = [Told(p["number"], p["size"], p["md5"]) for p in dump["parts"]]
+        self.store.finish(where.data, parts)
+        if self.store.size(where.fingerprint) is None:
+            raise StoreError(f"{where.fingerprint} did not arrive", "Take the backup again")
+        for key in (where.fingerprint, where.dump):
+            self.store.lock(key)
+        made = self._manifest(call, where, dump, whole(parts), len(parts))
+        self.store.put(where.manifest, encode(made), once=True)
+        ratio = made.raw / made.size
+        return f"backup {made.id} of {made.datastore}: {made.size} bytes stored, {made.raw} dumped, ratio {ratio:.1f}"
+
+    def look(self, call: NativeCall) -> str:
+        """Whether a backup is whole, as far as that can be seen without reading it."""
+        where = self._keys(call.work, call.values)
+        found = self._manifest_of(where)
+        size = self.store.size(where.data)
+        if size != found.size:
+            have = "is not there" if size is None else f"has {size} bytes"
+            raise StoreError(
+                f"{where.data} {have}, its manifest says {found.size}", "This backup is lost: make a new one"
+            )
+        held = f"{found.size} bytes, {found.fingerprint.rows} rows"
+        return f"backup {found.id} of {found.datastore}, made {found.created}: {held}"
+
+    def file(self, call: NativeCall) -> str:
+        """Files what a verification found beside the backup, under the store's own time."""
+        where = self._keys(call.work, call.values)
+        made = self._verification(where, self._report(where.verification))
+        at = self.store.now()
+        self.store.put(where.verified(at), encode(made))
+        self.store.put(where.verification, encode(made))
+        for name, value in (("RTO", made.rto), ("RPO", made.rpo)):
+            if not value.met:
+                reached = "unknown" if value.seconds is None else f"{value.seconds:.0f} s"
+                raise StoreError(
+                    f"the {name} target is missed: {reached}, {value.target:.0f} s are allowed", "It is filed"
+                )
+        return f"filed: {'proven' if made.ok else 'NOT proven'}"
+
+    # ------------------------------------------------------------ what they need
+
+    def _told(self, act: Callable[[NativeCall], str]) -> Callable[[NativeCall], NativeResult]:
+        def done(call: NativeCall) -> NativeResult:
+            try:
+                return NativeResult(ok=True, text=act(call) + "\n")
+            except StoreError as error:
+                return NativeResult(ok=False, text=f"{error}\n")
+
+        return done
+
+    def _companion(self, call: FeedCall) -> Listener:
+        def direct(asked: FeedCall) -> bool:
+            return backups.settings(self._loaded.inventory).via == "host" and asked.work.place != OPS and self._urls
+
+        made = companion(
+            self.store,
+            lambda asked: self._keys(asked.work, asked.values),
+            self._scratch,
+            Carrier(self._loaded),
+            direct,
+        )
+        return made(call)
+
+    @property
+    def _urls(self) -> bool:
+        return backups.settings(self._loaded.inventory).store.kind == "s3"
+
+    def _keys(self, work: Work, values: Any) -> BackupKeys:
+        name = work.stage.id.partition("-")[2]
+        return backups.place(self._loaded.inventory).backup(name, values.get("BACKUP") or values["RUN"])
+
+    def _scratch(self, call: FeedCall) -> str:
+        name = call.work.stage.id.partition("-")[2]
+        what = "work" if call.work.step.id == "dump" else "copy"
+        state = str(ops_state(self._loaded)) if call.work.place == OPS else self._loaded.inventory.state
+        return f"{state}/runs/{call.values['RUN']}/{what}-{name}"
+
+    def _report(self, key: str) -> dict[str, Any]:
+        data = self.store.get(key, SMALL)
+        if data is None:
+            raise StoreError(f"{key} did not arrive", "Run it again")
+        found = json.loads(data)
+        assert isinstance(found, dict)
+        return found
+
+    def _manifest_of(self, where: BackupKeys) -> Manifest:
+        data = self.store.get(where.manifest, records.LIMIT)
+        if data is None:
+            raise StoreError(
+                f"there is no backup {where.id} of {where.datastore}", "`inv backup.list` shows what there is"
+            )
+        return records.manifest(where, data)
+
+    def _manifest(self, call: NativeCall, where: BackupKeys, dump: dict[str, Any], size: int, parts: int) -> Manifest:
+        from importlib.metadata import PackageNotFoundError, version
+
+        inventory = self._loaded.inventory
+        settings = backups.settings(inventory)
+        store = settings.datastores[where.datastore]
+        own = texts(store, where.datastore)
+        try:
+            ours = version("opsbook")
+        except PackageNotFoundError:  # a checkout that was not installed
+            ours = "checkout"
+        return Manifest(
+            id=where.id,
+            app=inventory.app,
+            environment=inventory.environment,
+            datastore=where.datastore,
+            kind=store.kind,
+            created=told(self.store.now()),
+            run=call.values["RUN"],
+            owner=call.values.get("OWNER", ""),
+            reason=call.values.get("REASON", ""),
+            release=call.values.get("RELEASE", ""),
+            host=store.host,
+            server=dump["server"],
+            image=store.image,
+            size=size,
+            raw=dump["raw"],
+            sha256=dump["sha256"],
+            parts=parts,
+            seconds=float(dump["seconds"]),
+            recipients=settings.recipients,
+            fingerprint=records.Fingerprint(
+                level=getattr(store, "fingerprint", "exact"), basis=own.basis, **dump["fingerprint"]
+            ),
+            newest=None,
+            gaps=own.gaps,
+            opsbook=ours,
+        )
+
+    def _verification(self, where: BackupKeys, found: dict[str, Any]) -> Verification:
+        source = self._manifest_of(where)
+        store = backups.settings(self._loaded.inventory).datastores[where.datastore]
+        taken = found["seconds"].get("load")
+        newest = found.get("newest")
+        age = None if newest is None else max(0.0, source.created_at.timestamp() - newest)
+        return Verification.model_validate_json(
+            json.dumps(
+                {
+                    **{k: found[k] for k in ("id", "run", "owner", "host", "ok", "problem", "assertions")},
+                    "schema": 1,
+                    "at": told(self.store.now()),
+                    "seconds": {k: float(v) for k, v in found["seconds"].items()},
+                    "rto": Measured(seconds=taken, target=_target(store.rto)).model_dump(),
+                    "rpo": Measured(
+                        seconds=age, target=_target(store.rpo) if newest is not None else None
+                    ).model_dump(),
+                    "identities": found["identities"],
+                    "server": source.server,
+                    "comparisons": {"entries": found["entries"], "differences": found["differences"]},
+                }
+            )
+        )
+
+
+def _target(span: str) -> float | None:
+    return float(seconds(span)) if span else None

@@ -1,0 +1,192 @@
+"""`inv backup`, `inv backup.…`: back up, say what there is, prove that it restores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ops.tasks.running import REFUSED, run
+
+if TYPE_CHECKING:
+    from ops.inventory.load import Loaded
+    from ops.stores.backup import Catalogue
+
+COULD_NOT_LOOK = 2
+ENV = {"env": "environment: the name of a file in inventories/ (required)"}
+COMMON = {
+    **ENV,
+    "reason": "why, for the records (one line)",
+    "plan": "only show what would be done",
+    "json": "with --plan: machine-readable, with the plan's digest",
+    "format": "with --plan: text, json, or md (today's plan as a page)",
+    "yes": "don't ask for confirmation",
+    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
+}
+
+
+@task(
+    name="run",
+    default=True,
+    auto_shortflags=False,
+    help={**COMMON, "only": "only these datastores, separated by commas (default: all that are declared)"},
+)
+def back_up(
+    ctx: Context,
+    env: str = "",
+    only: str = "",
+    reason: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Back up every datastore: dump with its fingerprint, encrypt on the host, send to the store; the manifest last."""
+    from ops.tasks.env import load_env
+
+    names = _chosen(load_env(env), only, "backup")
+    flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
+    run(ctx, "backup", env, {"REASON": reason}, options=names, **flags)
+
+
+@task(
+    name="list",
+    auto_shortflags=False,
+    help={**ENV, "only": "only these datastores, separated by commas", "json": "machine-readable"},
+)
+def listing(_: Context, env: str = "", only: str = "", json: bool = False) -> None:
+    """Say what backups there are, from the store alone: age, size, ratio, why, proven when and how fast."""
+    from ops.observe import backups
+    from ops.tasks.env import load_env
+
+    loaded = load_env(env)
+    names = _chosen(loaded, only, "backup.list")
+    found = _catalogue(loaded, "backup.list")
+    now = _now(loaded)
+    print(backups.data(found, names, now) if json else backups.table(found, names, now))
+    if found.damaged:
+        raise Exit(code=1)
+
+
+@task(
+    name="show",
+    positional=["id"],
+    auto_shortflags=False,
+    help={
+        **ENV,
+        "id": "the backup's id, or its beginning",
+        "only": "of this datastore alone",
+        "json": "machine-readable",
+    },
+)
+def show(_: Context, id: str, env: str = "", only: str = "", json: bool = False) -> None:  # noqa: A002
+    """Show a backup's manifest and what its verification found: inv backup.show ID --env X."""
+    from ops.observe import backups
+    from ops.tasks.env import load_env
+
+    loaded = load_env(env)
+    names = _chosen(loaded, only, "backup.show")
+    catalogue = _catalogue(loaded, "backup.show")
+    found = [b for b in catalogue.backups if b.id.startswith(id) and b.where.datastore in names]
+    if not found:
+        raise Exit(f"backup.show: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1)
+    print(backups.records(found) if json else "\n\n".join(backups.page(b) for b in found))
+
+
+@task(
+    name="verify",
+    auto_shortflags=False,
+    help={
+        **COMMON,
+        "only": "only these datastores, separated by commas",
+        "latest": "the newest backup of each datastore (the default)",
+        "id": "this backup",
+        "all-unverified": "every backup that was not proven yet, the oldest first",
+    },
+)
+def verify(
+    ctx: Context,
+    env: str = "",
+    only: str = "",
+    latest: bool = False,
+    id: str = "",  # noqa: A002
+    all_unverified: bool = False,
+    reason: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Restore backups into a throwaway and compare everything in them with what the source held."""
+    from ops.tasks.env import load_env
+
+    if sum((latest, bool(id), all_unverified)) > 1:
+        raise Exit("backup.verify: give one of --latest, --id and --all-unverified", code=REFUSED)
+    loaded = load_env(env)
+    names = _chosen(loaded, only, "backup.verify")
+    found = _catalogue(loaded, "backup.verify")
+    if id:
+        wanted = [b for b in found.find(id) if b.where.datastore in names]
+    elif all_unverified:
+        wanted = [b for b in reversed(found.backups) if b.where.datastore in names and not b.verified]
+    else:
+        wanted = [b for b in (found.latest(name) for name in names) if b]
+        if missing := [name for name in names if not found.latest(name)]:
+            raise Exit(
+                f"backup.verify: there is no backup of {', '.join(missing)}; make one: inv backup --env {env}", code=1
+            )
+    if not wanted:
+        if all_unverified:
+            print("Every backup is proven.")
+            return
+        raise Exit(f"backup.verify: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1)
+    flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
+    worst = 0
+    for backup in wanted:
+        answers = {"BACKUP": backup.id, "REASON": reason}
+        try:
+            run(ctx, "backup-verify", env, answers, options=(backup.where.datastore,), **flags)
+        except Exit as ended:
+            worst = max(worst, ended.code)
+    if worst:
+        raise Exit(code=worst)
+
+
+def _chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
+    """The datastores that are meant. Ends with 20 where there is none of the name, or no backup at all."""
+    if loaded.inventory.backup is None:
+        raise Exit(
+            f"{what}: {loaded.path.name} declares no `backup:`; docs/backups.md shows how it looks", code=REFUSED
+        )
+    known = tuple(loaded.inventory.backup.datastores)
+    names = tuple(dict.fromkeys(n.strip() for n in only.split(",") if n.strip())) or known
+    if unknown := [n for n in names if n not in known]:
+        raise Exit(f"{what}: there is no datastore {', '.join(unknown)}; there are {', '.join(known)}", code=REFUSED)
+    return names
+
+
+def _catalogue(loaded: Loaded, what: str) -> Catalogue:
+    from ops.inventory.references import Unresolved
+    from ops.procedures.backups import place
+    from ops.stores.catalogue import backups
+    from ops.stores.errors import StoreError
+    from ops.tasks.backing.opening import store
+
+    try:
+        return backups(store(loaded), place(loaded.inventory))
+    except (StoreError, Unresolved) as error:
+        raise Exit(f"{what}: {error}", code=COULD_NOT_LOOK) from None
+
+
+def _now(loaded: Loaded) -> Any:
+    from ops.tasks.backing.opening import store
+
+    return store(loaded).now()
+
+
+ns = Collection("backup", back_up, listing, show, verify)
