@@ -24,6 +24,7 @@ from ops.stores.settings import S3Store
 AT_ONCE = 8
 """Calls under way at a time."""
 _MISSING = ("NoSuchKey", "NotFound", "404")
+_SHORTER = ("InvalidRange", "416")
 
 
 class Bucket:
@@ -251,7 +252,7 @@ class Bucket:
 
     def _opened(self, key: str, offset: int) -> dict[str, Any] | None:
         wanted = {"Range": f"bytes={offset}-"} if offset else {}
-        return self._calls.call(f"read {key}", "get_object", absent=_MISSING, Key=key, **wanted)
+        return self._calls.call(f"read {key}", "get_object", absent=(*_MISSING, *_SHORTER), Key=key, **wanted)
 
     def _read(self, key: str, answer: dict[str, Any]) -> Iterator[bytes]:
         """The bytes of an opened object; where they break off, the rest is asked for."""

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
+sys.path.append(str(ROOT / "tests" / "machine"))  # what every backup store must do is tested here, too
 MULTIPLEXED = (
     *("-o", "ControlMaster=auto", "-o", "ControlPersist=30", "-o", f"ControlPath=/tmp/opsbook-{os.getpid()}-%C"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"),

@@ -1,0 +1,99 @@
+"""The same tests over a directory and over an S3 server in a thread."""
+
+from __future__ import annotations
+
+import stat
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from store_suite import SMALL, Make, StoreSuite, manifest_of, upload
+
+from ops.stores.keys import Place
+from ops.stores.opened import opened
+from ops.stores.port import BackupStore
+from ops.stores.settings import FileStore, S3Store
+
+KEYS = {"access_key": "AKIDEXAMPLE", "secret_key": "wJalrXUtnFEMI"}
+
+
+class TestDirectory(StoreSuite):
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Make:
+        return lambda: opened(FileStore(path="store"), {}, tmp_path)
+
+    def test_nobody_else_may_read_it(self, store: BackupStore, tmp_path: Path) -> None:
+        where = Place(app="shop", environment="lab").backup("main", "20261121T162647Z-root-b019")
+        store.finish(where.data, upload(store, where.data, [SMALL]))
+        store.put(where.dump, b"{}")
+        store.begin(where.fingerprint)
+        for path in (tmp_path / "store", *(tmp_path / "store").rglob("*")):
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+    def test_what_is_torn_away_leaves_no_object(self, store: BackupStore, tmp_path: Path) -> None:
+        store.put("shop/lab/one", b"1")
+        assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".tmp", "shop"]
+        assert list((tmp_path / "store" / ".tmp").iterdir()) == []
+
+    def test_it_says_what_is_wrong(self, tmp_path: Path) -> None:
+        (tmp_path / "store").write_text("a file")
+        store = opened(FileStore(path="store"), {}, tmp_path)
+        assert "owner and mode" in store.check()
+
+
+@pytest.fixture(scope="module")
+def operators(s3_url: str) -> Make:
+    """Two of them, who take turns."""
+    settings = S3Store(bucket="backups", prefix="ops/", endpoint=s3_url, access_key="env:A", secret_key="env:S")
+    return cycle([opened(settings, KEYS, Path()), opened(settings, KEYS, Path())]).__next__
+
+
+class TestServer(StoreSuite):
+    @pytest.fixture
+    def make(self, operators: Make) -> Make:
+        return operators
+
+    def test_hosts_see_another_name(self, s3_url: str, tmp_path: Path) -> None:
+        settings = S3Store(bucket="backups", endpoint="https://s3.example.com:8443", reach=s3_url, style="virtual")
+        store = opened(settings, KEYS, tmp_path)
+        assert store.put_url("shop/lab/x", 60).startswith("https://backups.s3.example.com:8443/shop/lab/x?")
+
+    def test_encryption_is_asked_for(self, s3_url: str, tmp_path: Path) -> None:
+        settings = S3Store(bucket="backups", endpoint=s3_url, encryption="aws:kms", kms_key="alias/backups")
+        store = opened(settings, KEYS, tmp_path)
+        where = Place(app="shop", environment="kms").backup("main", "20261121T162647Z-root-b019")
+        store.finish(where.data, upload(store, where.data, [SMALL]))
+        assert store.put_headers == (
+            "x-amz-server-side-encryption: aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id: alias/backups",
+        )
+        assert "x-amz-server-side-encryption" in store.put_url(where.dump, 60)
+
+    def test_finished_objects_are_locked(self, s3_url: str, tmp_path: Path) -> None:
+        settings = S3Store.model_validate(
+            {"bucket": "locked", "endpoint": s3_url, "lock": {"mode": "COMPLIANCE", "days": 30}}
+        )
+        store = opened(settings, KEYS, tmp_path)
+        where = Place(app="shop", environment="lock").backup("main", "20261121T162647Z-root-b019")
+        store.finish(where.data, upload(store, where.data, [SMALL]))
+        store.put(where.manifest, manifest_of(where, store.now()).model_dump_json().encode(), once=True)
+        assert store.check() == ""
+        import boto3
+
+        client = boto3.client(
+            "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        for key in (where.data, where.manifest):
+            found = client.head_object(Bucket="locked", Key=key)
+            assert found["ObjectLockMode"] == "COMPLIANCE"
+            assert (found["ObjectLockRetainUntilDate"] - store.now()).days in (29, 30)
+
+    def test_a_bucket_without_lock_is_told_before(self, s3_url: str, tmp_path: Path) -> None:
+        lock = {"mode": "COMPLIANCE", "days": 30}
+        settings = S3Store.model_validate({"bucket": "backups", "endpoint": s3_url, "lock": lock})
+        assert "without object lock" in opened(settings, KEYS, tmp_path).check()
+
+    def test_a_missing_bucket_is_told(self, s3_url: str, tmp_path: Path) -> None:
+        said = opened(S3Store(bucket="other", endpoint=s3_url), KEYS, tmp_path).check()
+        assert "NoSuchBucket" in said
+        assert "Check bucket and endpoint" in said
