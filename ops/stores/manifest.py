@@ -83,7 +83,7 @@ class Manifest(_Record):
     reason: str
     """Why, as given."""
     release: str
-    """The release that was live; empty: none."""
+    """Of a backup before a deploy, the release that was about to be deployed; empty: it was made for itself."""
     host: str
     """Where the dump was made."""
     server: str

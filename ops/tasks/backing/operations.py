@@ -178,6 +178,7 @@ class Operations:
         settings = backups.settings(inventory)
         store = settings.datastores[where.datastore]
         own = texts(store, where.datastore)
+        release = call.values.get("RELEASE", "")
         try:
             ours = version("opsbook")
         except PackageNotFoundError:  # a checkout that was not installed
@@ -191,8 +192,8 @@ class Operations:
             created=told(self.store.now()),
             run=call.values["RUN"],
             owner=call.values.get("OWNER", ""),
-            reason=call.values.get("REASON", ""),
-            release=call.values.get("RELEASE", ""),
+            reason=call.values.get("REASON") or ("pre-deploy" if release else ""),
+            release=release,
             host=store.host,
             server=dump["server"],
             image=store.image,
