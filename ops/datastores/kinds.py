@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from ops.datastores import postgres
+from ops.datastores import files, postgres, redis
+from ops.datastores.files import Files
 from ops.datastores.postgres import Postgres
+from ops.datastores.redis import Redis
 from ops.datastores.texts import Texts
 
-AnyDatastore = Annotated[Postgres, Field()]
+AnyDatastore = Annotated[Postgres | Redis | Files, Field(discriminator="kind")]
 """A datastore of an inventory, by its ``kind``."""
 
 
-def texts(settings: AnyDatastore, name: str) -> Texts:
+def texts(settings: Postgres | Redis | Files, name: str) -> Texts:
     """The shell texts of the datastore ``name``."""
-    return postgres.texts(settings, name)
+    match settings:
+        case Postgres():
+            return postgres.texts(settings, name)
+        case Redis():
+            return redis.texts(settings, name)
+        case Files():
+            return files.texts(settings, name)
+        case _:
+            assert_never(settings)
 
 
-def secret_names(settings: AnyDatastore, name: str) -> tuple[str, ...]:
+def secret_names(settings: Postgres | Redis | Files, name: str) -> tuple[str, ...]:
     """Names of the variables that hold the paths of its secrets' files, e.g. ``MAIN_PASSWORD``."""
     return tuple(variable for variable, _ in texts(settings, name).secrets)

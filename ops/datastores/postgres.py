@@ -326,6 +326,9 @@ select pg_export_snapshot();
 {SEQUENCES}
 \echo ready
 SQL
+# Compressed where the server stands: a fifth of the bytes cross the container's border. pg_dump can since 16.
+compress=0
+if at_source pg_dump --version </dev/null | grep -qE '[)] (1[6-9]|[2-9][0-9])'; then compress=zstd:1; fi
 until grep -qx ready "$W/held"; do
   if ! kill -0 "$holder" 2>/dev/null; then
     echo 'PostgreSQL gave no snapshot; its own words are above' >&2
@@ -345,9 +348,6 @@ SQL
 rows=$!
 at_source {SCHEMA} --snapshot="$snapshot" </dev/null >"$W/schema.sql" &
 schema=$!
-# Compressed where the server stands: a fifth of the bytes cross the container's border.
-compress=0
-if at_source pg_dump --version </dev/null | grep -qE '[)] (1[6-9]|[2-9][0-9])'; then compress=zstd:1; fi
 at_source pg_dump --format=custom --compress="$compress" --lock-wait-timeout=60s --snapshot="$snapshot" </dev/null
 wait "$rows"
 wait "$schema"

@@ -268,9 +268,12 @@ def stuck(b: Bench) -> subprocess.Popen[bytes]:
 
 def test_rows_that_come_and_go_during_the_dump_are_no_difference(server: str, tmp_path: Path) -> None:
     b = bench(tmp_path / "w", server)
+    insert = "insert into orders (item, quantity, created_at) values ('busy', 1, now())"
     busy = subprocess.Popen(
-        ["docker", "exec", SOURCE, "bash", "-c", ("while :; do psql -XqU shop -d shop -c \"insert into orders (item, quantity, created_at) "
-         "values ('busy', 1, now())\"; done")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        ["docker", "exec", SOURCE, "bash", "-c", f'while :; do psql -XqU shop -d shop -c "{insert}"; done'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         time.sleep(1)
         said = b.dump()
