@@ -92,13 +92,7 @@ def checks(inventory: Inventory, name: str, when: When) -> Stage:
                 missing,
                 "Install them, e.g. `sudo apt-get install age curl jq zstd`.",
             ),
-            look(
-                "datastore",
-                f"The datastore {name} answers, and its programs fit",
-                _apart(store, own.reachable),
-                "Is it running, and do the inventory's names and credentials fit?",
-                tuple(v for v, _ in own.secrets),
-            ),
+            *(() if own.secrets else (_answers(name, store, own),)),
             look(
                 "scratch",
                 f"{space} MB are free for parts on their way",
@@ -109,6 +103,17 @@ def checks(inventory: Inventory, name: str, when: When) -> Stage:
         ),
         waves=((store.host,),),
         when=when,
+    )
+
+
+def _answers(name: str, store: AnyDatastore, own: Texts) -> Step:
+    """Whether the datastore lets us in: before anything is touched, or, where that needs a secret, in the session."""
+    return look(
+        "datastore",
+        f"The datastore {name} answers, and its programs fit",
+        _apart(store, own.reachable),
+        "Is it running, and do the inventory's names and credentials fit?",
+        tuple(v for v, _ in own.secrets),
     )
 
 
@@ -129,6 +134,7 @@ def dumped(
         title=f"Back up {name}",
         steps=(
             _open(inventory, name),
+            *((_answers(name, store, own),) if own.secrets else ()),
             _dump(inventory, name, store, own),
             _keep(inventory, name, store, own),
             _clear(name),

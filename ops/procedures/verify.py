@@ -360,9 +360,9 @@ def _report(inventory: Inventory, at: str, name: str, store: AnyDatastore, *, go
             '   identities: ($identities | rows | map(split(" ") | {(.[0]): (.[1] == "true")}) | add // {}),',
             "   newest: ($newest | rows | .[0] // null | if . then (tonumber? // null) else null end),",
             '   entries: $entries, problem: ($problem | rows | join("; ")), assertions: $assertions,',
-            '   differences: ($differences | rows | map(split("\\t") | {kind: .[0], name: .[1], how: .[2], source: .[3], copy: .[4]}) | .[:1000])}\' >"$W/verification.json"',
-            "offer verification.json",
-            'cat "$W/verification.json"',
+            '   differences: ($differences | rows | map(split("\\t") | {kind: .[0], name: .[1], how: .[2], source: .[3], copy: .[4]}) | .[:1000])}\' >"$W/report.json"',
+            "offer report.json",
+            'cat "$W/report.json"',
         )
     )
     what = "The result" if good else "What was found"
@@ -376,9 +376,9 @@ def _report(inventory: Inventory, at: str, name: str, store: AnyDatastore, *, go
         feed=FEED,
     )
     if at == OPS:
-        source = f'cat "{path}/verification.json"'
+        source = f'cat "{path}/report.json"'
     else:
-        source = f'{typed_ssh(inventory, at)} "cat {inventory.state}/runs/$RUN/copy-{name}/verification.json"'
+        source = f'{typed_ssh(inventory, at)} "cat {inventory.state}/runs/$RUN/copy-{name}/report.json"'
     stamped = "jq --arg at \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" '. + {at: $at}'"
     file = Step(
         id="file",

@@ -4,6 +4,8 @@ Both talk with their companion at ops over lines that they print and answers in 
 store lies on the host, and addresses that open something stand in no argument list. Whoever pastes the page has no
 ``$FEED``: then the object lies whole in ``$W`` and is carried by hand.
 
+A TRY is a number and the step's own mark: answers to an earlier step's questions lie in the same file.
+
 Lines: ``@offer NAME SIZE MD5 TRY`` (an object, or ``part.N`` of the stream, waits in ``$W/NAME``), ``@want NAME TRY``.
 Answers: ``NAME#TRY ADDRESS [HEADERS]`` (header lines, in base64), ``NAME#TRY taken`` or ``NAME#TRY refused``.
 """
@@ -14,6 +16,7 @@ TOOLS = ("age", "curl", "jq", "zstd")
 """Programs that these texts need on a host besides coreutils, awk and bash."""
 
 ANSWER = r"""
+mark=$RANDOM$RANDOM
 answer() { # NAME TRY: what ops says to it; an answer that got lost with a connection is asked for again
   local until=$((SECONDS + 120)) said=''
   while ((SECONDS < until)) && [ -z "$said" ]; do
@@ -46,8 +49,8 @@ offer() { # NAME: the file $W/NAME goes to the store
   echo "$1 $size $sum" >>"$W/offered"
   for try in 1 2 3 4 5; do
     ((try == 1)) || sleep $((1 << try))
-    echo "@offer $1 $size $sum $try" >&4
-    to=$(answer "$1" "$try")
+    echo "@offer $1 $size $sum $try.$mark" >&4
+    to=$(answer "$1" "$try.$mark")
     case $to in
       taken) return 0 ;;
       *://*) ! fetch "${to%% *}" -o /dev/null -H "Content-MD5: $md5" -H 'Content-Type:' -H @<(more "$to") -T "$W/$1" || return 0 ;;
@@ -93,8 +96,8 @@ bring() { # NAME: an object of the backup to standard output; by hand it lies in
   local from try
   if [ -z "${FEED:-}" ]; then cat "$W/$1"; return; fi
   for try in 1 2 3; do
-    echo "@want $1 $try" >&4
-    from=$(answer "$1" "$try")
+    echo "@want $1 $try.$mark" >&4
+    from=$(answer "$1" "$try.$mark")
 # a stream that broke in the middle is not begun again: what was read of it stays read
     case $from in *://*) fetch "$from"; return ;; esac
     sleep 2

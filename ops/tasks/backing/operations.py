@@ -23,6 +23,8 @@ from ops.tasks.backing.carrier import Carrier
 from ops.tasks.backing.companion import companion
 from ops.tasks.machines import ops_state
 
+REPORT = "report.json"
+"""What a host found, until it is filed."""
 SMALL = 64 << 20
 """Bytes that a host's report may have."""
 
@@ -105,16 +107,13 @@ class Operations:
     def file(self, call: NativeCall) -> str:
         """Files what a verification found beside the backup, under the store's own time."""
         where = self._keys(call.work, call.values)
-        made = self._verification(where, self._report(where.verification))
-        at = self.store.now()
-        self.store.put(where.verified(at), encode(made))
+        found = self._report(where.folder + REPORT)
+        made = self._verification(where, found)
+        self.store.put(where.verified(self.store.now()), encode(made))
         self.store.put(where.verification, encode(made))
-        for name, value in (("RTO", made.rto), ("RPO", made.rpo)):
-            if not value.met:
-                reached = "unknown" if value.seconds is None else f"{value.seconds:.0f} s"
-                raise StoreError(
-                    f"the {name} target is missed: {reached}, {value.target:.0f} s are allowed", "It is filed"
-                )
+        self.store.delete([where.folder + REPORT])
+        if found["ok"] and not made.ok:
+            raise StoreError(made.problem, "It is filed so; the targets stand in the inventory")
         return f"filed: {'proven' if made.ok else 'NOT proven'}"
 
     # ------------------------------------------------------------ what they need
@@ -214,26 +213,34 @@ class Operations:
     def _verification(self, where: BackupKeys, found: dict[str, Any]) -> Verification:
         source = self._manifest_of(where)
         store = backups.settings(self._loaded.inventory).datastores[where.datastore]
-        taken = found["seconds"].get("load")
         newest = found.get("newest")
         age = None if newest is None else max(0.0, source.created_at.timestamp() - newest)
+        # files may rest for years: only who says how the newest row is found has it judged
+        judged = bool(getattr(store, "newest", ""))
+        rto = Measured(seconds=found["seconds"].get("load"), target=_target(store.rto))
+        rpo = Measured(seconds=age, target=_target(store.rpo) if judged else None)
+        missed = [_missed(n, m) for n, m in (("RTO", rto), ("RPO", rpo)) if found["seconds"].get("load") and not m.met]
         return Verification.model_validate_json(
             json.dumps(
                 {
-                    **{k: found[k] for k in ("id", "run", "owner", "host", "ok", "problem", "assertions")},
+                    **{k: found[k] for k in ("id", "run", "owner", "host", "assertions", "identities")},
                     "schema": 1,
+                    "ok": found["ok"] and not missed,
                     "at": told(self.store.now()),
                     "seconds": {k: float(v) for k, v in found["seconds"].items()},
-                    "rto": Measured(seconds=taken, target=_target(store.rto)).model_dump(),
-                    "rpo": Measured(
-                        seconds=age, target=_target(store.rpo) if newest is not None else None
-                    ).model_dump(),
-                    "identities": found["identities"],
+                    "rto": rto.model_dump(),
+                    "rpo": rpo.model_dump(),
                     "server": source.server,
                     "comparisons": {"entries": found["entries"], "differences": found["differences"]},
+                    "problem": "; ".join(p for p in (found["problem"], *missed) if p),
                 }
             )
         )
+
+
+def _missed(name: str, measured: Measured) -> str:
+    reached = "unknown" if measured.seconds is None else f"{measured.seconds:.0f} s"
+    return f"the {name} target is missed: {reached}, {measured.target or 0:.0f} s are allowed"
 
 
 def _target(span: str) -> float | None:
