@@ -6,8 +6,9 @@ from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from ops.datastores import files, postgres, redis
+from ops.datastores import files, postgres, postgres_live, redis
 from ops.datastores.files import Files
+from ops.datastores.live import Live
 from ops.datastores.postgres import Postgres
 from ops.datastores.redis import Redis
 from ops.datastores.texts import Texts
@@ -32,3 +33,14 @@ def texts(settings: Postgres | Redis | Files, name: str) -> Texts:
 def secret_names(settings: Postgres | Redis | Files, name: str) -> tuple[str, ...]:
     """Names of the variables that hold the paths of its secrets' files, e.g. ``MAIN_PASSWORD``."""
     return tuple(variable for variable, _ in texts(settings, name).secrets)
+
+
+def live(settings: Postgres | Redis | Files, name: str) -> Live | None:
+    """The texts that take a backup back into the live service; None for a kind that can't do that yet."""
+    match settings:
+        case Postgres():
+            return postgres_live.live(settings, name)
+        case Redis() | Files():
+            return None
+        case _:
+            assert_never(settings)

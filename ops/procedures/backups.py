@@ -20,6 +20,8 @@ FEED = "backup"
 """The companion that answers the hosts' offers and wishes."""
 OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
 """Operations on the store."""
+MAKING = ("backup", "gate", "present")
+"""What the ids of stages begin with that make a backup."""
 
 
 def settings(inventory: Inventory) -> Backup:

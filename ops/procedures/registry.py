@@ -32,6 +32,7 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
     from ops.procedures.restart import restart
+    from ops.procedures.restore import restorable, restore, restore_scratch
     from ops.procedures.rollback import rollback
     from ops.procedures.smoke_test import smoke_test
     from ops.procedures.verify import verify
@@ -48,6 +49,18 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="host-in", title="Bring a host back", build=host_in),
         Procedure(name="backup", title="Back up the datastores", build=backup, applies=backed),
         Procedure(name="backup-verify", title="Prove that a backup restores", build=verify, applies=backed),
+        Procedure(
+            name="restore",
+            title="Restore a backup into the live service",
+            build=restore,
+            applies=lambda inventory: bool(restorable(inventory)),
+        ),
+        Procedure(
+            name="restore-scratch",
+            title="Restore a backup into a copy to look at",
+            build=restore_scratch,
+            applies=backed,
+        ),
     )
 
 

@@ -12,6 +12,8 @@ from invoke.tasks import task
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ops.inventory.load import Loaded
     from ops.stores.backup import Catalogue
 
@@ -48,7 +50,7 @@ def back_up(
     """Back up every datastore: dump with its fingerprint, encrypt on the host, send to the store; the manifest last."""
     from ops.tasks.env import load_env
 
-    names = _chosen(load_env(env), only, "backup")
+    names = chosen(load_env(env), only, "backup")
     flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
     run(ctx, "backup", env, {"REASON": reason}, options=names, **flags)
 
@@ -64,10 +66,10 @@ def listing(_: Context, env: str = "", only: str = "", json: bool = False) -> No
     from ops.tasks.env import load_env
 
     loaded = load_env(env)
-    names = _chosen(loaded, only, "backup.list")
-    found = _catalogue(loaded, "backup.list")
-    now = _now(loaded)
-    print(backups.data(found, names, now) if json else backups.table(found, names, now))
+    names = chosen(loaded, only, "backup.list")
+    found = catalogue(loaded, "backup.list")
+    at = now(loaded)
+    print(backups.data(found, names, at) if json else backups.table(found, names, at))
     if found.damaged:
         raise Exit(code=1)
 
@@ -89,9 +91,9 @@ def show(_: Context, id: str, env: str = "", only: str = "", json: bool = False)
     from ops.tasks.env import load_env
 
     loaded = load_env(env)
-    names = _chosen(loaded, only, "backup.show")
-    catalogue = _catalogue(loaded, "backup.show")
-    found = [b for b in catalogue.backups if b.id.startswith(id) and b.where.datastore in names]
+    names = chosen(loaded, only, "backup.show")
+    everything = catalogue(loaded, "backup.show")
+    found = [b for b in everything.backups if b.id.startswith(id) and b.where.datastore in names]
     if not found:
         raise Exit(f"backup.show: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1)
     print(backups.records(found) if json else "\n\n".join(backups.page(b) for b in found))
@@ -128,8 +130,8 @@ def verify(
     if sum((latest, bool(id), all_unverified)) > 1:
         raise Exit("backup.verify: give one of --latest, --id and --all-unverified", code=REFUSED)
     loaded = load_env(env)
-    names = _chosen(loaded, only, "backup.verify")
-    found = _catalogue(loaded, "backup.verify")
+    names = chosen(loaded, only, "backup.verify")
+    found = catalogue(loaded, "backup.verify")
     if id:
         wanted = [b for b in found.find(id) if b.where.datastore in names]
     elif all_unverified:
@@ -157,7 +159,7 @@ def verify(
         raise Exit(code=worst)
 
 
-def _chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
+def chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
     """The datastores that are meant. Ends with 20 where there is none of the name, or no backup at all."""
     if loaded.inventory.backup is None:
         raise Exit(
@@ -170,7 +172,8 @@ def _chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
     return names
 
 
-def _catalogue(loaded: Loaded, what: str) -> Catalogue:
+def catalogue(loaded: Loaded, what: str) -> Catalogue:
+    """What the store holds. Ends with 2 when it can't be read."""
     from ops.inventory.references import Unresolved
     from ops.procedures.backups import place
     from ops.stores.catalogue import backups
@@ -183,7 +186,8 @@ def _catalogue(loaded: Loaded, what: str) -> Catalogue:
         raise Exit(f"{what}: {error}", code=COULD_NOT_LOOK) from None
 
 
-def _now(loaded: Loaded) -> Any:
+def now(loaded: Loaded) -> datetime:
+    """The store's own time."""
     from ops.tasks.backing.opening import store
 
     return store(loaded).now()

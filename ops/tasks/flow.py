@@ -33,7 +33,18 @@ from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
 from ops.tasks.wish import Wish, run_id, typed
 
-OURS = ("deploy", "rollback", "restart", "smoke-test", "host-out", "host-in", "backup", "backup-verify")
+OURS = (
+    "deploy",
+    "rollback",
+    "restart",
+    "smoke-test",
+    "host-out",
+    "host-in",
+    "backup",
+    "backup-verify",
+    "restore",
+    "restore-scratch",
+)
 """Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10
 """Exit code of ``--plan`` when nothing is to do."""

@@ -17,6 +17,7 @@ from ops.tasks import (
     lab,
     lease,
     release,
+    restore,
     runbook,
     status,
     takeover,
@@ -50,6 +51,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         runbook.ns,
         host.ns,
         backup.ns,
+        restore.restore,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:

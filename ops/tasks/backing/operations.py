@@ -12,7 +12,7 @@ from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Nat
 from ops.inventory.load import Loaded
 from ops.plan.bind import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, verify
+from ops.procedures import backups, copies, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError
 from ops.stores.keys import BackupKeys
@@ -44,7 +44,7 @@ class Operations:
                 backups.OPEN: self._told(self.open),
                 backups.DISCARD: self._told(self.discard),
                 backups.KEEP: self._told(self.keep),
-                verify.LOOK: self._told(self.look),
+                copies.LOOK: self._told(self.look),
                 verify.FILE: self._told(self.file),
             },
             feeds={backups.FEED: self._companion},
@@ -146,7 +146,8 @@ class Operations:
 
     def _keys(self, work: Work, values: Any) -> BackupKeys:
         name = work.stage.id.partition("-")[2]
-        return backups.place(self._loaded.inventory).backup(name, values.get("BACKUP") or values["RUN"])
+        made = work.stage.id.partition("-")[0] in backups.MAKING
+        return backups.place(self._loaded.inventory).backup(name, values["RUN" if made else "BACKUP"])
 
     def _scratch(self, call: FeedCall) -> str:
         name = call.work.stage.id.partition("-")[2]

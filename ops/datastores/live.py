@@ -1,0 +1,29 @@
+"""What a datastore that can take a backup back into the live service is to a procedure: a set of shell texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Shell texts, for bash under ``set -euo pipefail`` on the datastore's host. They read ``$W``, ``$IMAGE`` and the
+    paths of the secrets' files."""
+
+    free: str
+    """Check: nothing of an earlier restore is in the way; says what is, and how it is removed."""
+    beside: str
+    """Reads the dump on standard input and loads it beside the live data, which goes on serving. Begins anew."""
+    fingerprint: str
+    """Prints the fingerprint of what was loaded beside."""
+    ignored: str
+    """Extended regular expression: kinds of the fingerprint that belong to the server and not to the data."""
+    swap: str
+    """Puts what lies beside in the place of the live data, which stays beside from then on. Nobody may write meanwhile;
+    whoever is still connected is thrown out. May be repeated."""
+    back: str
+    """Puts the former data back into its place. May be repeated."""
+    drop: str
+    """Removes what lies beside: the loaded copy before the swap, the former data after it."""
+    rows: str
+    """Prints about how many rows there are now."""

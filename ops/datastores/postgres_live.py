@@ -1,0 +1,90 @@
+"""PostgreSQL: a backup beside the live database, and the two swapped by renaming them in one transaction."""
+
+from __future__ import annotations
+
+from ops.datastores.live import Live
+from ops.datastores.postgres import ENTRIES, PSQL, SEQUENCES, Postgres, at_source, rows
+
+NEW, OLD = "_opsbook_new", "_opsbook_old"
+"""What the names of the databases beside end with."""
+
+# Owner, encoding, locale, settings and grants of the live database: they belong to the server, and the backup's
+# would need its name.
+MADE = """\
+select format('create database %I template template0 owner %I encoding %L lc_collate %L lc_ctype %L %s', :'new',
+    pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
+    case datlocprovider
+      when 'i' then format('locale_provider icu icu_locale %L', coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale'))
+      when 'b' then format('locale_provider builtin builtin_locale %L', to_jsonb(d)->>'datlocale')
+      else '' end)
+  from pg_database d where datname = :'live' \\gexec
+select format('alter %s %s set %s to %s', case when setrole = 0 then 'database' else format('role %I in database', setrole::regrole::text) end,
+    quote_ident(:'new'), split_part(one, '=', 1), quote_literal(substr(one, strpos(one, '=') + 1)))
+  from pg_db_role_setting s, unnest(setconfig) one where setdatabase = (select oid from pg_database where datname = :'live') \\gexec
+select format('revoke all on database %I from public', :'new') from pg_database where datname = :'live' and datacl is not null \\gexec
+select format('grant %s on database %I to %s', a.privilege_type, :'new', case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
+  from pg_database d, aclexplode(d.datacl) a where d.datname = :'live' \\gexec"""
+
+
+def live(settings: Postgres, name: str) -> Live:
+    """The texts of the datastore ``name``."""
+    database, new, old = settings.database, settings.database + NEW, settings.database + OLD
+    names = f"-v live={database} -v new={new} -v old={old}"
+    reach = f"{at_source(settings, name)}\nserver() {{ at_source {PSQL} -d template1 {names}; }}"
+    exists = "select count(*) from pg_catalog.pg_database where datname = "
+    return Live(
+        free=(
+            f'{reach}\nif [ "$(server <<<"{exists}:\'old\'")" != 0 ]; then\n'
+            f"  echo 'the database {old} is left of an earlier restore: look at it, then drop it' >&2; exit 1\n"
+            "fi"
+        ),
+        beside=(
+            f"{reach}\nserver <<'SQL'\n"
+            "select format('drop database if exists %I with (force)', :'new') \\gexec\n"
+            f"{MADE}\nSQL\n"
+            f"at_source pg_restore --dbname={new} --exit-on-error --no-tablespaces"
+        ),
+        fingerprint=(
+            f"{reach}\n{ENTRIES}\n{{\n  at_source {PSQL} -d {new} <<'SQL'\n"
+            f"begin isolation level repeatable read read only;\n{rows(settings.fingerprint == 'exact')}\n{SEQUENCES}\ncommit;\nSQL\n"
+            f"  at_source pg_dump --schema-only --no-tablespaces -d {new} </dev/null | entries\n"
+            "} | LC_ALL=C sort"
+        ),
+        ignored="bootstrap|role|member|setting|database|database properties",
+        swap=(
+            f"{reach}\nserver <<'SQL'\n"
+            "select format('alter database %I allow_connections false', :'live')\n"
+            f"  where exists (select from pg_database where datname = :'new') \\gexec\n"
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity\n"
+            "  where datname in (:'live', :'new') and pid <> pg_backend_pid()\n"
+            "    and exists (select from pg_database where datname = :'new');\n"
+            "begin;\n"
+            "select format('alter database %I rename to %I', :'live', :'old') where exists (select from pg_database where datname = :'new') \\gexec\n"
+            "select format('alter database %I rename to %I', :'new', :'live') where exists (select from pg_database where datname = :'new') \\gexec\n"
+            "commit;\n"
+            "SQL"
+        ),
+        back=(
+            f"{reach}\nserver <<'SQL'\n"
+            "select format('alter database %I allow_connections false', :'live')\n"
+            "  where exists (select from pg_database where datname = :'old') \\gexec\n"
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity\n"
+            "  where datname in (:'live', :'old') and pid <> pg_backend_pid()\n"
+            "    and exists (select from pg_database where datname = :'old');\n"
+            "begin;\n"
+            "select format('alter database %I rename to %I', :'live', :'new') where exists (select from pg_database where datname = :'old')\n"
+            "  and exists (select from pg_database where datname = :'live') \\gexec\n"
+            "select format('alter database %I rename to %I', :'old', :'live') where exists (select from pg_database where datname = :'old') \\gexec\n"
+            "commit;\n"
+            "select format('alter database %I allow_connections true', :'live') \\gexec\n"
+            "select format('alter database %I allow_connections true', :'new') from pg_database where datname = :'new' \\gexec\n"
+            "SQL"
+        ),
+        drop=(
+            f"{reach}\nserver <<'SQL'\n"
+            "select format('alter database %I allow_connections true', datname) from pg_database where datname in (:'new', :'old') \\gexec\n"
+            "select format('drop database %I with (force)', datname) from pg_database where datname in (:'new', :'old') \\gexec\n"
+            "SQL"
+        ),
+        rows=f"{reach}\nat_source {PSQL} -c 'select coalesce(sum(n_live_tup), 0) from pg_catalog.pg_stat_user_tables' </dev/null",
+    )

@@ -1,0 +1,91 @@
+"""`inv restore`: a backup into a copy to look at, or into the live service."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ops.tasks.backup import COMMON, catalogue, chosen, now
+from ops.tasks.running import REFUSED, run
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        **COMMON,
+        "into": "scratch: a copy to look at; live: in the place of the live data, which is backed up first",
+        "id": "the backup's id (`inv backup.list` has them)",
+        "latest": "the newest backup that is proven",
+        "only": "this datastore (required for live when several are declared)",
+        "confirm": "with --into live: the environment's name, instead of typing it when asked",
+    },
+)
+def restore(
+    ctx: Context,
+    env: str = "",
+    into: str = "",
+    id: str = "",  # noqa: A002
+    latest: bool = False,
+    only: str = "",
+    confirm: str = "",
+    reason: str = "",
+    plan: bool = False,
+    json: bool = False,
+    format: str = "",  # noqa: A002
+    yes: bool = False,
+    log: str = "",
+) -> None:
+    """Restore a backup: --into scratch beside everything, --into live in the place of the live data."""
+    from ops.observe.columns import age
+    from ops.procedures.restore import restorable
+    from ops.tasks.env import load_env
+
+    if into not in ("scratch", "live"):
+        raise Exit("restore: add --into scratch (a copy to look at) or --into live", code=REFUSED)
+    if bool(id) == latest:
+        raise Exit("restore: say which backup: --id ID, or --latest for the newest that is proven", code=REFUSED)
+    loaded = load_env(env)
+    able = [c.name for c in restorable(loaded.inventory)]
+    names = chosen(loaded, only or (",".join(able) if into == "live" else ""), "restore")
+    if into == "live" and (unable := [n for n in names if n not in able]):
+        said = f"{', '.join(unable)} can't be restored into the live service by the tool yet"
+        raise Exit(f"restore: {said}; restore it --into scratch and take from there what is needed", code=REFUSED)
+    found = catalogue(loaded, "restore")
+    if id:
+        wanted = [b for b in found.find(id) if b.where.datastore in names]
+    else:
+        wanted = [b for name in names if (b := found.latest(name, verified=True))]
+    if not wanted:
+        raise Exit(
+            f"restore: no such backup of {', '.join(names)}; `inv backup.list --env {env}` shows what there is",
+            code=1,
+        )
+    if into == "live" and len(wanted) > 1:
+        raise Exit(f"restore: say which of {', '.join(b.where.datastore for b in wanted)} with --only", code=REFUSED)
+    flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
+    for backup in wanted:
+        m = backup.manifest
+        if into == "live":
+            old = age((now(loaded) - m.created_at).total_seconds())
+            print(
+                f"{m.datastore}: back to {m.created} ({old} ago), when it held {m.fingerprint.rows} rows;"
+                f" what was written since is lost (it is backed up first). {'' if backup.verified else 'NOT PROVEN.'}",
+                file=sys.stderr,
+            )
+            if not plan:
+                _confirmed(env, confirm)
+        procedure = "restore" if into == "live" else "restore-scratch"
+        answers = {"BACKUP": backup.id, "REASON": reason}
+        run(ctx, procedure, env, answers, options=(backup.where.datastore,), **flags)
+
+
+def _confirmed(env: str, confirm: str) -> None:
+    """Ends with 20 unless the environment's name was typed."""
+    if not confirm and sys.stdin.isatty():
+        confirm = input(f"Type the environment's name to replace its live data ({env}): ").strip()
+    if confirm != env:
+        raise Exit(f"restore: the live data is replaced only after --confirm {env}", code=REFUSED)
