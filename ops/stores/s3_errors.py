@@ -21,6 +21,8 @@ _LATER = "The store has trouble of its own: look at it, and run the command agai
 _OLD = "An older server may not know today's checksums: set checksums: when_required for the store"
 _KEYS = "Check access_key, secret_key and region of the store in the inventory"
 
+_LOOK = "Look the code up in the server's documentation, and check the store's settings in the inventory"
+
 _REMEDIES = {
     "AccessDenied": _ALLOW,
     "403": _ALLOW,
@@ -41,6 +43,8 @@ _REMEDIES = {
     "BadDigest": "The bytes were damaged on the way: run the command again",
     "InvalidDigest": "The bytes were damaged on the way: run the command again",
     "NoSuchUpload": "Somebody threw the upload away, or began another: take the backup again",
+    "EntityTooSmall": "S3 takes parts of 5 MiB at least, but for the last: use larger parts",
+    "EntityTooLarge": "Use smaller parts, or more of them",
     "ObjectLockConfigurationNotFoundError": "The bucket was made without object lock: make one with it, or drop lock",
 }
 
@@ -66,7 +70,7 @@ def refused(error: Any, doing: str) -> StoreError:
         )
     if status >= 500 or code in ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"):
         return StoreError(f"the backup store fails to {doing}, again and again: {status} {code}", _LATER)
-    return StoreError(f"the backup store refuses to {doing}: {code}", _REMEDIES.get(code, _KEYS))
+    return StoreError(f"the backup store refuses to {doing}: {code}", _REMEDIES.get(code, _LOOK))
 
 
 def unreached(error: Exception, doing: str, address: str) -> StoreError:

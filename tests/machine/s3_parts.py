@@ -17,11 +17,11 @@ ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Messag
 
 @dataclass
 class Fault:
-    """What happens to requests whose method and target match, after the first ``skip`` of them, ``times`` times."""
+    """What happens to requests whose method (empty: any) and target match, after the first ``skip`` of them, ``times`` times."""
 
     method: str
     holds: str
-    how: Literal["error", "slow", "lost", "cut", "silent", "framed", "nothing"]
+    how: Literal["error", "slow", "lost", "cut", "silent", "framed", "nothing", "forgets"]
     status: int = 500
     code: str = "InternalError"
     times: int = 1_000
@@ -31,7 +31,7 @@ class Fault:
 
     def takes(self, method: str, target: str) -> bool:
         """Whether this request is to be hit; counts it."""
-        if method != self.method or self.holds not in target:
+        if self.method not in ("", method) or self.holds not in target:
             return False
         self.seen += 1
         return self.skip < self.seen <= self.skip + self.times
@@ -60,6 +60,15 @@ class Proxy:
         """The fault that a request meets."""
         with self.lock:
             return next((fault for fault in self.faults if fault.takes(method, target)), None)
+
+
+class Server(ThreadingHTTPServer):
+    """Clients that lose patience are part of the tests."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Says nothing."""
 
 
 @contextmanager
@@ -100,6 +109,8 @@ def proxied(target: str) -> Iterator[Proxy]:
             headers = {
                 name: value for name, value in self.headers.items() if name.lower() not in ("expect", "content-length")
             }
+            if how == "forgets":
+                headers.pop("If-None-Match", None)
             connection.request(self.command, self.path, body=body, headers=headers)
             answer = connection.getresponse()
             data = answer.read()
@@ -128,8 +139,7 @@ def proxied(target: str) -> Iterator[Proxy]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

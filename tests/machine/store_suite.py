@@ -168,6 +168,8 @@ class StoreSuite:
         with pytest.raises(StoreError, match="other parts"):
             make().finish(where.data, told_of([SMALL.swapcase()]))
         assert make().get(where.data, 100) == SMALL
+        make().finish(where.data, upload(make(), where.data, [SMALL]))
+        assert make().open_uploads(where.folder) == ()
 
     @pytest.mark.parametrize(
         ("expected", "says"),

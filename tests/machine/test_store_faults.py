@@ -140,6 +140,42 @@ def test_after_a_lost_answer_one_upload_is_open(store: Bucket, proxy: Proxy, whe
     store.discard(where.folder)
 
 
+def test_a_finished_upload_whose_answer_was_lost_is_found_finished(
+    store: Bucket, proxy: Proxy, where: BackupKeys
+) -> None:
+    expected = upload(store, where.data, [BIG, SMALL])
+    proxy.fault(Fault("POST", "uploadId=", "lost", times=1))
+    proxy.fault(Fault("POST", "uploadId=", "error", 404, "NoSuchUpload"))
+    store.finish(where.data, expected)
+    assert store.size(where.data) == len(BIG) + len(SMALL)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("", "", "forgets"),  # a server that knows no conditions, but for whom we look
+        Fault("HEAD", "", "error", 404, "", times=1),  # somebody was faster than our look
+    ],
+    ids=["forgets", "race"],
+)
+def test_nothing_is_written_over_either_way(store: Bucket, proxy: Proxy, where: BackupKeys, fault: Fault) -> None:
+    store.put(where.manifest, b"{}", once=True)
+    store.finish(where.data, upload(store, where.data, [SMALL]))
+    expected = upload(store, where.data, [SMALL * 2])
+    acts: list[Callable[[], object]] = [
+        lambda: store.put(where.manifest, b"[]", once=True),
+        lambda: store.finish(where.data, expected),
+    ]
+    for act in acts:
+        fault.seen = 0
+        proxy.fault(fault)
+        with pytest.raises(StoreError):
+            act()
+        assert fault.seen
+        proxy.well()
+    assert (store.get(where.manifest, 9), store.get(where.data, 99)) == (b"{}", SMALL)
+
+
 def test_hosts_meet_failures_too(store: Bucket, proxy: Proxy, where: BackupKeys) -> None:
     store.begin(where.data)
     proxy.fault(Fault("PUT", "partNumber=1", "error", 403, "AccessDenied", times=1))
@@ -167,12 +203,15 @@ def test_reading_goes_on_where_it_broke_off(store: Bucket, proxy: Proxy, where: 
         list(store.stream(where.data))
 
 
-def test_what_is_replaced_while_it_is_read_is_told(store: Bucket, proxy: Proxy, where: BackupKeys) -> None:
+@pytest.mark.parametrize("other", [SMALL, bytes(len(BIG) + len(SMALL))], ids=["shorter", "as long"])
+def test_what_is_replaced_while_it_is_read_is_told(
+    store: Bucket, proxy: Proxy, where: BackupKeys, other: bytes
+) -> None:
     store.finish(where.data, upload(store, where.data, [BIG, SMALL]))
     proxy.fault(Fault("GET", "data.age", "cut", times=1))
     reading = store.stream(where.data)
     next(reading)
-    store.put(where.data, SMALL)
+    store.put(where.data, other)
     with pytest.raises(StoreError, match="replaced"):
         list(reading)
 
