@@ -47,6 +47,7 @@ WORDS = {
     r"^[A-Za-z0-9:/_-]*$": "a key's id or ARN, or nothing",
     r"^[A-Z0-9_]*$": "a storage class in capital letters, e.g. STANDARD_IA, or nothing",
     r"^[^\x00\n]+$": "one line",
+    r"^[^\n]+$": "one line",
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$": "letters, digits and `_ . -`, beginning with a letter, digit or `_`",
     r"^[1-9][0-9]{0,5}[smhd]$": "a whole number with its unit: 90s, 15m, 24h or 7d",
     r"^[a-z0-9][a-z0-9.:_/@-]*$": "an image with tag, in lower case, e.g. postgres:17",

@@ -10,6 +10,8 @@ from ops.plan.model import OPS
 
 PERSONAL = frozenset({"RUN", "OWNER"})
 """Values that tell who does it and when, not what: another person may execute a plan that was approved."""
+ABOUT = "ABOUT_"
+"""What the names of values begin with that only inform whoever confirms, and change with every look."""
 
 
 def identity(bound: Bound) -> str:
@@ -17,7 +19,7 @@ def identity(bound: Bound) -> str:
 
     Who does it and the run's id are left out, and so are warnings, whose texts change with every look.
     """
-    values = tuple((m, tuple(p for p in pairs if p[0] not in PERSONAL)) for m, pairs in bound.values)
+    values = tuple((m, tuple(p for p in pairs if not _informs(p[0]))) for m, pairs in bound.values)
     data = to_data(replace(bound, values=values, warnings=()))
     if not bound.waived:
         del data["waived"]  # a plan saved before anything could be waived keeps its digest
@@ -41,7 +43,7 @@ def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
         )
     for machine in sorted({m for m, _ in one.values} | {m for m, _ in two.values}):
         was, now = one.environment(machine), two.environment(machine)
-        for name in sorted({*was, *now} - PERSONAL):
+        for name in sorted(n for n in {*was, *now} if not _informs(n)):
             if was.get(name) != now.get(name):
                 found.append((machine, f"{name} was {was.get(name)!r}, now {now.get(name)!r}"))
     titles = {w.key: w for b in (one, two) for w in works(b.plan.stages)}
@@ -51,6 +53,10 @@ def differences(one: Bound, two: Bound) -> tuple[tuple[str, str], ...]:
             machine = titles[key].place if key in titles else key[1]
             found.append((machine, f"{key[0]} for {key[1]} was {was_said}, now {now_said}"))
     return tuple(found)
+
+
+def _informs(name: str) -> bool:
+    return name in PERSONAL or name.startswith(ABOUT)
 
 
 def _state(bound: Bound, key: tuple[str, str]) -> str:

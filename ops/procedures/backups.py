@@ -105,6 +105,7 @@ def checks(inventory: Inventory, name: str, when: When) -> Stage:
         ),
         waves=((store.host,),),
         when=when,
+        fleet=True,
     )
 
 

@@ -11,6 +11,7 @@ from ops.datastores.kinds import live
 from ops.datastores.live import Live
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
+from ops.plan.identity import ABOUT
 from ops.plan.model import OPS, Back, Change, Check, Computed, Holds, Keep, Lease, Plan, Repeat, Stage, Step, Var, When
 from ops.procedures import backups, copies, stages, values
 from ops.procedures.backup import resource
@@ -50,7 +51,12 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *values.common(inventory, "restore"),
             copies.asked(),
             replace(current, name="CURRENT"),
-            replace(current, name="RELEASE", note="the release that is live: it is stopped and started again"),
+            replace(
+                current,
+                name="RELEASE",
+                source=replace(current.source, shared=True),
+                note="the release that is live: it is stopped and started again",
+            ),
             values.recorded("VERSION", ".version", "its version"),
             *(rows for c in each if (rows := _rows(c))),
             *backups.variables(inventory, [c.name for c in each]),
@@ -139,7 +145,7 @@ def _rows(c: Copy) -> Var | None:
     if c.texts.secrets:
         return None
     return Var(
-        name=f"ROWS_NOW_{c.name.upper()}",
+        name=f"{ABOUT}ROWS_NOW_{c.name.upper()}",
         source=Computed(text=f"(set -euo pipefail\n{_live(c).rows}\n)"),
         at=c.at,
         note=f"about how many rows {c.name} has now: what was written since the backup is lost",
@@ -155,6 +161,7 @@ def _free(c: Copy) -> Stage:
         steps=(step,) if not c.texts.secrets else (look("free", step.title, "true", step.otherwise),),
         waves=((c.at,),),
         when=chosen(c.name),
+        fleet=True,
     )
 
 
