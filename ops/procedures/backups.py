@@ -72,7 +72,7 @@ def _secret(name: str, reference: str, note: str) -> Var:
     return Var(name=name, source=Secret(ref=reference, fetch=fetch_text(reference)), note=note)
 
 
-def checks(inventory: Inventory, name: str, when: When) -> Stage:
+def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
     """Everything about a datastore and its host that can be wrong before anything is done."""
     backup = settings(inventory)
     store = backup.datastores[name]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ops.inventory.model import Inventory
-from ops.plan.model import Asked, Change, Holds, Keep, Stage, Step, Var
-from ops.procedures import backups
+from ops.plan.model import OPS, Asked, Change, Computed, Holds, Keep, Stage, Step, Var
+from ops.procedures import backups, copies
 from ops.procedures.backup import resource
+from ops.procedures.copies import Copy
+from ops.procedures.verify import proof
 
 WANTED = Holds(probe='test "$BACKUP_FIRST" = yes', say="a backup before the migration is wanted")
 DATABASES = ("postgres", "mongodb", "redis")
@@ -29,7 +31,22 @@ def variables(inventory: Inventory) -> tuple[Var, ...]:
     return (
         Var(name=ANSWER, source=asked, note="whether a backup is made before a migration"),
         *backups.variables(inventory, found),
+        *(_of_the_proof(inventory) if _proven(inventory) else ()),
     )
+
+
+def _proven(inventory: Inventory) -> bool:
+    return inventory.backup is not None and inventory.backup.gate.verify == "before-migrate"
+
+
+def _of_the_proof(inventory: Inventory) -> tuple[Var, ...]:
+    own = Var(
+        name="BACKUP",
+        source=Computed(text='printf %s "${RUN#hand-}"'),
+        at=OPS,
+        note="the backup that is proven before the migration: this run's own",
+    )
+    return (own, *copies.identities(inventory))
 
 
 def resources(inventory: Inventory) -> tuple[str, ...]:
@@ -70,4 +87,11 @@ def stages(inventory: Inventory) -> tuple[Stage, ...]:
         when=WANTED,
         needed_by=("migrate",),
     )
-    return (*(backups.dumped(inventory, name, WANTED, prefix="gate", serves=("migrate",)) for name in found), stage)
+    serves = ("migrate",)
+    proofs: tuple[Stage, ...] = ()
+    if inventory.backup and _proven(inventory):
+        at = inventory.backup.verify.at
+        each = (Copy(inventory=inventory, name=name, at=at, purpose="verify") for name in found)
+        proofs = tuple(proof(c, WANTED, "proof", serves) for c in each)
+    made = tuple(backups.dumped(inventory, name, WANTED, prefix="gate", serves=serves) for name in found)
+    return (*made, *proofs, stage)

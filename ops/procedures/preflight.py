@@ -125,7 +125,7 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
                     "It works on the present schema",
                     floors,
                     "Reversible: --migrate-down takes the schema back (and loses what was written to it). Irreversible:"
-                    " go forward with a fixed version.",
+                    " go forward with a fixed version, or `--restore-data`.",
                     ("APP", "RELEASE", "CURRENT", "MIGRATE_DOWN", WITHOUT),
                 ),
             ),

@@ -29,11 +29,12 @@ def ours() -> tuple[Procedure, ...]:
     """Opsbook's own procedures."""
     from ops.procedures.backup import backup
     from ops.procedures.deploy import deploy
+    from ops.procedures.gate import names as gated
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
     from ops.procedures.restart import restart
     from ops.procedures.restore import restorable, restore, restore_scratch
-    from ops.procedures.rollback import rollback
+    from ops.procedures.rollback import rollback, rollback_data
     from ops.procedures.smoke_test import smoke_test
     from ops.procedures.verify import verify
 
@@ -49,6 +50,12 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="host-in", title="Bring a host back", build=host_in),
         Procedure(name="backup", title="Back up the datastores", build=backup, applies=backed),
         Procedure(name="backup-verify", title="Prove that a backup restores", build=verify, applies=backed),
+        Procedure(
+            name="rollback-data",
+            title="Roll back to the previous good release and its data",
+            build=rollback_data,
+            applies=lambda inventory: bool(set(gated(inventory)) & {c.name for c in restorable(inventory)}),
+        ),
         Procedure(
             name="restore",
             title="Restore a backup into the live service",

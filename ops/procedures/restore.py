@@ -165,7 +165,7 @@ def _free(c: Copy) -> Stage:
     )
 
 
-def beside(c: Copy, when: When) -> Stage:
+def beside(c: Copy, when: When | None) -> Stage:
     """The backup beside the live data, which goes on serving: loaded, and compared."""
     own = _live(c)
     load = Step(
@@ -229,7 +229,7 @@ def beside(c: Copy, when: When) -> Stage:
     )
 
 
-def swapped(c: Copy, when: When) -> Stage:
+def swapped(c: Copy, when: When | None) -> Stage:
     """The one change that counts: the loaded copy in the place of the live data."""
     own = _live(c)
     step = Step(
@@ -251,7 +251,7 @@ def swapped(c: Copy, when: When) -> Stage:
     return Stage(id=f"swap-{c.name}", title=f"Swap {c.name}", steps=(step,), waves=((c.at,),), when=when, fleet=True)
 
 
-def cleared(c: Copy, when: When) -> Stage:
+def cleared(c: Copy, when: When | None) -> Stage:
     """What is no longer needed once all is well."""
     own = _live(c)
     step = Step(

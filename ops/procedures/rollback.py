@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.model import Asked, Computed, Holds, Lease, Plan, Stage, Var
-from ops.procedures import leaving, preflight, stages, values
+from ops.plan.model import Asked, Back, Change, Computed, Holds, Lease, Plan, Stage, Step, Var
+from ops.procedures import backups, copies, gate, leaving, preflight, stages, values
+from ops.procedures.backup import resource
 from ops.procedures.facets import facets, moves, waves
+from ops.procedures.preflight import look
+from ops.procedures.restore import beside, cleared, restorable, swapped
 from ops.targets.compose import migrations, release, verdicts
 
 TARGET = (
@@ -104,6 +108,81 @@ def rollback(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         forward_after="roll.switch",
     )
     return with_hooks(plan, inventory.hooks, "rollback", inventory.variables)
+
+
+def rollback_data(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
+    """The plan of a rollback that also restores the backup made before the live release's migration: the way back
+    across a migration that can't be taken back. Raises Underivable, ValueError without backups."""
+    f, m = facets(inventory, document), moves(inventory)
+    plain = rollback(inventory, document)
+    each = tuple(c for c in restorable(inventory) if c.name in gate.names(inventory))
+    inside = [s for s in plain.stages if s.id in ("roll", "verify", "record")]
+    known = look(
+        "backup",
+        "The live release knows the backup that was made before its migration",
+        'test -n "$BACKUP" && echo "$BACKUP"',
+        "Without one its data can't go back: `inv restore` takes any other backup.",
+        ("BACKUP",),
+    )
+    target = next(s for stage in plain.stages for s in stage.steps if s.id == "target")
+    preflight_stage = Stage(
+        id="preflight", title="Can it go back?", steps=(target, known), waves=(inventory.app_hosts,)
+    )
+    skipped = {"MIGRATE_DOWN", "WITHOUT", "FLOOR", "FLOOR_NOW"}
+    backup = values.recorded(
+        "BACKUP", '.backup // ""', "the backup made before the live release's migration", release="CURRENT"
+    )
+    return replace(
+        plain,
+        procedure="rollback-data",
+        title="Roll back to the previous good release and its data",
+        vars=(
+            *(v for v in plain.vars if v.name not in skipped),
+            backup,
+            *backups.variables(inventory, [c.name for c in each]),
+            *copies.identities(inventory),
+        ),
+        stages=(
+            preflight_stage,
+            *(backups.checks(inventory, c.name, None) for c in each),
+            *(backups.dumped(inventory, c.name, None, prefix="present") for c in each),
+            *(beside(c, None) for c in each),
+            Stage(
+                id="halt",
+                title="Planned downtime",
+                steps=(migrations.halt(inventory.slug, f.grace),),
+                waves=(inventory.app_hosts,),
+            ),
+            *(swapped(c, None) for c in each),
+            *_headed(inventory, m),
+            *inside,
+            *(cleared(c, None) for c in each),
+        ),
+        lease=Lease(
+            resources=("app", *(resource(c.name) for c in each)),
+            hosts=tuple(sorted(inventory.hosts)),
+        ),
+    )
+
+
+def _headed(inventory: Inventory, m: migrations.Moves | None) -> tuple[Stage, ...]:
+    if m is None or inventory.migrations is None:
+        return ()
+    ledger = f'"{m.state}/schema"'
+    step = Step(
+        id="head",
+        title="Note the schema's head",
+        why="the restored data has the schema of before the migration",
+        act=Change(
+            run=f'mkdir -p "{m.state}"; touch {ledger}; sed -i "/^$HEAD\\$/q" {ledger}\n[ "$(tail -n 1 {ledger})" = "$HEAD" ] || echo "$HEAD" >>{ledger}',
+            done_when=f'test "$(tail -n 1 {ledger})" = "$HEAD"',
+            undo=Back(run=f'echo "$HEAD_BEFORE" >>{ledger}', until=f'test "$(tail -n 1 {ledger})" = "$HEAD_BEFORE"'),
+        ),
+        reads=("APP", "HEAD", "HEAD_BEFORE"),
+    )
+    return (
+        Stage(id="head", title="Note the schema", steps=(step,), waves=((inventory.migrations.host,),), fleet=True),
+    )
 
 
 def _before(inventory: Inventory, m: migrations.Moves | None, f: release.Facets) -> tuple[Stage, ...]:

@@ -11,7 +11,7 @@ from ops.datastores.settings import Assertion
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.inventory.typed import typed_ssh
-from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat, Stage, Step
+from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat, Stage, Step, When
 from ops.procedures import backups, copies, values
 from ops.procedures.backups import FEED, chosen, settings
 from ops.procedures.copies import Copy
@@ -40,7 +40,7 @@ def verify(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *backups.variables(inventory, ()),
             *copies.identities(inventory),
         ),
-        stages=(looked(inventory, at), *(_proof(c) for c in each)),
+        stages=(looked(inventory, at), *(proof(c, chosen(c.name)) for c in each)),
         on_failure=tuple(_failed(c) for c in each),
         lease=Lease(
             resources=tuple(f"verify-{name}" for name in stores),
@@ -200,9 +200,10 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
     return report, file, clear
 
 
-def _proof(c: Copy) -> Stage:
+def proof(c: Copy, when: When, prefix: str = "verify", serves: tuple[str, ...] = ()) -> Stage:
+    """A backup is restored into a throwaway, compared, asked, and the result filed."""
     return Stage(
-        id=f"verify-{c.name}",
+        id=f"{prefix}-{c.name}",
         title=f"Prove a backup of {c.name}",
         steps=(
             *copies.copied(c),
@@ -211,7 +212,9 @@ def _proof(c: Copy) -> Stage:
             *_report(c, good=True),
         ),
         waves=((c.at,),),
-        when=chosen(c.name),
+        when=when,
+        needed_by=serves,
+        fleet=True,
     )
 
 

@@ -44,6 +44,7 @@ OURS = (
     "backup-verify",
     "restore",
     "restore-scratch",
+    "rollback-data",
 )
 """Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10

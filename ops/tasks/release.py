@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
 from ops.tasks.own import Own
@@ -44,6 +45,7 @@ EMERGENCY = {
         **EMERGENCY,
         "version": "version to deploy: the tag of its images",
         "accept-downtime": "accept that the app is down while incompatible migrations run",
+        "no-backup": "migrate without the backup that the inventory's gate asks for; needs --reason",
     },
 )
 def deploy(
@@ -51,6 +53,7 @@ def deploy(
     env: str = "",
     version: str = "",
     accept_downtime: bool = False,
+    no_backup: bool = False,
     emergency: str = "",
     reason: str = "",
     hosts: str = "",
@@ -63,7 +66,10 @@ def deploy(
     log: str = "",
 ) -> None:
     """Deploy a version: fetch, migrate, roll over the hosts, smoke-test; a failure puts the fleet back."""
+    if no_backup and not reason:
+        raise Exit("deploy: --no-backup asks for a --reason: whoever looks for the data must know why", code=20)
     answers = {"VERSION": version, "ACCEPT_DOWNTIME": _yes(accept_downtime), "REASON": reason}
+    answers |= _gated(env, no_backup)
     flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
     run(ctx, "deploy", env, answers, emergency=emergency, **flags)
 
@@ -77,6 +83,8 @@ def deploy(
         **EMERGENCY,
         "to": "release to return to (default: the newest good one that is not live; `inv releases` lists them)",
         "migrate-down": "take the schema back too; what was written to the places a migration added is lost",
+        "restore-data": "restore the backup that was made before the live release's migration; what was written since"
+        " is lost (it is backed up first)",
     },
 )
 def rollback(
@@ -84,6 +92,7 @@ def rollback(
     env: str = "",
     to: str = "",
     migrate_down: bool = False,
+    restore_data: bool = False,
     without: str = "",
     emergency: str = "",
     reason: str = "",
@@ -99,6 +108,11 @@ def rollback(
     """Roll back to the previous good release, or to the one named with --to. Needs no registry."""
     answers = {"TO": to, "MIGRATE_DOWN": _yes(migrate_down), "REASON": reason}
     flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
+    if restore_data:
+        if migrate_down or without or hosts:
+            raise Exit("rollback: --restore-data goes with neither --migrate-down, --without nor --hosts", code=20)
+        run(ctx, "rollback-data", env, {"TO": to, "REASON": reason}, emergency=emergency, **flags)
+        return
     run(ctx, "rollback", env, answers, without=without, emergency=emergency, **flags)
 
 
@@ -181,6 +195,18 @@ def own_task(own: Own) -> Task[Callable[..., Any]]:
         name=own.name, auto_shortflags=False, iterable=["answer", "option"], help={**COMMON, **REASON, **extra}
     )(body)
     return made
+
+
+def _gated(env: str, without: bool) -> dict[str, str]:
+    """Whether the backup before a migration is made: not when it is waived, nor when the newest one is young enough."""
+    from ops.tasks.env import load_env
+    from ops.tasks.gating import young
+
+    loaded = load_env(env)
+    backup = loaded.inventory.backup
+    if backup is None or backup.gate.backup == "off" or loaded.inventory.migrations is None:
+        return {}
+    return {"BACKUP_FIRST": "no"} if without or young(loaded) else {}
 
 
 def _yes(flag: bool) -> str:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Lab, Ran, ensure, inv  # type: ignore[attr-defined]
 from killing import lives
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
+pytestmark = pytest.mark.timeout(900)
 REASON = ("--without", "app2", "--reason", "its power supply smokes")
 
 
