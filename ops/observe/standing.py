@@ -52,6 +52,8 @@ class Record(Answered):
     run: str = ""
     why: str = ""
     at: str = ""
+    backup: str = ""
+    """The backup made before its migration."""
 
 
 class Kept(Answered):

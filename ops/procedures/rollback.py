@@ -12,7 +12,6 @@ from ops.plan.model import Asked, Back, Change, Computed, Holds, Lease, Plan, St
 from ops.procedures import backups, copies, gate, leaving, preflight, stages, values
 from ops.procedures.backup import resource
 from ops.procedures.facets import facets, moves, waves
-from ops.procedures.preflight import look
 from ops.procedures.restore import beside, cleared, restorable, swapped
 from ops.targets.compose import migrations, release, verdicts
 
@@ -117,20 +116,16 @@ def rollback_data(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     plain = rollback(inventory, document)
     each = tuple(c for c in restorable(inventory) if c.name in gate.names(inventory))
     inside = [s for s in plain.stages if s.id in ("roll", "verify", "record")]
-    known = look(
-        "backup",
-        "The live release knows the backup that was made before its migration",
-        'test -n "$BACKUP" && echo "$BACKUP"',
-        "Without one its data can't go back: `inv restore` takes any other backup.",
-        ("BACKUP",),
-    )
     target = next(s for stage in plain.stages for s in stage.steps if s.id == "target")
-    preflight_stage = Stage(
-        id="preflight", title="Can it go back?", steps=(target, known), waves=(inventory.app_hosts,)
-    )
+    preflight_stage = Stage(id="preflight", title="Can it go back?", steps=(target,), waves=(inventory.app_hosts,))
     skipped = {"MIGRATE_DOWN", "WITHOUT", "FLOOR", "FLOOR_NOW"}
-    backup = values.recorded(
-        "BACKUP", '.backup // ""', "the backup made before the live release's migration", release="CURRENT"
+    backup = Var(
+        name="BACKUP",
+        source=Asked(
+            prompt="Id of the backup made before the live release's migration (.backup in its release.json)",
+            pattern=copies.ID_PATTERN,
+        ),
+        note="the backup whose data comes back",
     )
     return replace(
         plain,

@@ -1,4 +1,4 @@
-"""Whether the newest backups are young enough for a migration, as the inventory's gate says."""
+"""The gate's questions before a plan is made: are the newest backups young enough, and which was made for a release?"""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def young(loaded: Loaded) -> bool:
             return False
     print(f"Every backup is newer than {wanted.newer_than}: none is made before a migration.", file=sys.stderr)
     return True
+
+
+def before_live(loaded: Loaded) -> str:
+    """The backup that was made before the live release's migration, as the hosts' records have it; empty: none is
+    known, or the hosts don't agree."""
+    from ops.tasks.status import look
+
+    found, _ = look(loaded)
+    known = {
+        kept.record.backup
+        for host, standing in found.items()
+        if host in loaded.inventory.app_hosts and (kept := standing.kept(standing.live)) and kept.record
+    }
+    return known.pop() if len(known) == 1 else ""

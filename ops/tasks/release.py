@@ -111,7 +111,14 @@ def rollback(
     if restore_data:
         if migrate_down or without or hosts:
             raise Exit("rollback: --restore-data goes with neither --migrate-down, --without nor --hosts", code=20)
-        run(ctx, "rollback-data", env, {"TO": to, "REASON": reason}, emergency=emergency, **flags)
+        from ops.tasks.env import load_env
+        from ops.tasks.gating import before_live
+
+        known = before_live(load_env(env))
+        if not known:
+            said = "the live release knows no backup that was made before its migration"
+            raise Exit(f"rollback: {said}; `inv restore --env {env}` takes any other one", code=20)
+        run(ctx, "rollback-data", env, {"TO": to, "REASON": reason, "BACKUP": known}, emergency=emergency, **flags)
         return
     run(ctx, "rollback", env, answers, without=without, emergency=emergency, **flags)
 
