@@ -24,7 +24,7 @@ from ops.engine.provide import Actor
 from ops.engine.turn import Turns
 from ops.engine.undo import Undo
 from ops.plan.bind import Work
-from ops.plan.model import Holds, Manual, Option, Plan, Stage
+from ops.plan.model import Check, Holds, Manual, Option, Plan, Stage, Step
 
 FORWARD = b"forward\n"
 UNDOING = b"undoing\n"
@@ -213,8 +213,11 @@ def _applies(turns: Turns, work: Work) -> bool:
     for name, when in (("stage-when", work.stage.when), ("when", work.step.when)):
         if isinstance(when, Option) and when.name not in turns.bound.options:
             return False
-        if isinstance(when, Holds) and not turns.holds(work, name, when.probe).good:
-            return False
+        if isinstance(when, Holds):
+            # a condition is the host's, wherever the step itself runs
+            asked = Step(id=work.step.id, title=when.say, why="", act=Check(run=when.probe))
+            if not turns.holds(replace(work, step=asked), name, when.probe).good:
+                return False
     return True
 
 

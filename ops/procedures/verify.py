@@ -101,8 +101,11 @@ def _asserted(c: Copy) -> Step:
             'true >"$W/assertions"',
             'newest | tail -n 1 >"$W/newest" || true',
             asked or ":",
-            '! grep -q \'"ok":false\' "$W/assertions"',
-            "! grep -q false \"$W/identities\" || { echo 'an identity does not open the backup any more' >&2; false; }",
+            # the helper that calls this asks for its last status alone
+            "wrong=''",
+            'if grep -q \'"ok":false\' "$W/assertions"; then wrong="the copy is not what its owners expect"; fi',
+            "if grep -q ' false$' \"$W/identities\"; then wrong=\"${wrong:+$wrong; }an identity does not open the backup any more\"; fi",
+            '[ -z "$wrong" ] || { echo "$wrong" >&2; false; }',
         )
     )
     return Step(

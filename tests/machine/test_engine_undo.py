@@ -12,7 +12,7 @@ from engine_parts import Lab, plan, stage, write
 from ops.engine import turn
 from ops.engine.events import Evidence, StepStarted, Undoing
 from ops.engine.outcome import Outcome
-from ops.plan.model import Back, Change, Check, Holds, Irreversible, Keep, Plan, Step
+from ops.plan.model import Back, Change, Check, Holds, Irreversible, Keep, Plan, Repeat, Step
 from ops.records.journal import read
 
 STEPS = ("one", "two", "three", "four")
@@ -143,6 +143,22 @@ def test_after_the_undo_on_failure_runs_and_its_own_failure_is_only_told(lab: La
     assert outcome.exit == 30
     assert lab.files() == {"app1/bad": "bad\n", "app2/bad": "bad\n"}, "after the undo, which left nothing else"
     assert [f.address for f in outcome.failures] == ["roll.three", "smoke.old", "smoke.old"]
+
+
+def test_on_failure_asks_the_hosts_about_steps_that_run_at_ops(lab: Lab) -> None:
+    note = Step(
+        id="note",
+        title="Note it",
+        why="somebody reads it",
+        act=Change(run='echo "$HOST" >>"$APP/note"', done_when=Repeat(why="a note more"), undo=Keep(why="it is one")),
+        reads=("APP",),
+        at="ops",
+    )
+    (lab.root / "app2/asked").write_text("yes")
+    asked = Holds(probe='test -e "$APP/asked"', say="it was asked for")
+    outcome = lab.run(four(lab, "three", "app2", on_failure=(stage("told", note, when=asked),)))
+    assert outcome.exit == 30
+    assert lab.files("ops") == {"ops/note": "app2\n"}
 
 
 def test_an_undo_that_fails_is_told_hides_nothing_and_the_other_host_goes_on(lab: Lab) -> None:
