@@ -71,12 +71,12 @@ def texts(settings: Files, name: str) -> Texts:
 
 # A tar that ends where a member's header would begin is a whole one to tar: the blocks of zeros at its end are looked at.
 LOAD = f"""\
-rm -f "$W/twin" && mkfifo "$W/twin"
+rm -f "$W/twin" && mkfifo "$W/twin" || exit 1
 trap 'rm -f "$W/twin" "$W/end"' EXIT
 tail -c 1024 <"$W/twin" >"$W/end" &
 tee "$W/twin" |
-  at_copy tar --extract --preserve-permissions --same-owner {EXTENDED} --directory={TREE} --file=-
-wait "$!"
+  at_copy tar --extract --preserve-permissions --same-owner {EXTENDED} --directory={TREE} --file=- || exit 1
+wait "$!" || exit 1
 if ! head -c 1024 /dev/zero | cmp -s - "$W/end"; then
   echo 'the dump ends too early: a tar ends with zeros' >&2
   exit 1

@@ -407,6 +407,7 @@ docker exec "$THROWAWAY" {PSQL} -U {BOOTSTRAP} -d postgres -c 'create role {SUPE
 
 
 # The source's first superuser lends its name to the throwaway's, so that what it owns, and what it granted, is the same.
+# Every exit is told: a caller that looks at the status (`load || …`) switches off `set -e`.
 LOAD = rf"""
 {{
   echo 'create temporary table line (kind text, name text, count text, value text);'
@@ -419,8 +420,8 @@ select format('create role %I %s', name, value) from line where kind = 'role' \g
 select value from line where kind = 'member' order by name \gexec
 select value from line where kind = 'setting' order by name \gexec
 SQL
-}} | at_copy {PSQL}
-owner=$(at_copy {PSQL} -c 'select rolname from pg_catalog.pg_roles where oid = 10' </dev/null)
+}} | at_copy {PSQL} || exit 1
+owner=$(at_copy {PSQL} -c 'select rolname from pg_catalog.pg_roles where oid = 10' </dev/null) || exit 1
 at_copy pg_restore --dbname=template1 --create --clean --if-exists --exit-on-error --no-tablespaces --role="$owner"
 """.strip("\n")
 

@@ -115,7 +115,7 @@ fi"""
 
 LOAD = f"""\
 at_copy sh -c 'cat >/data/dump.rdb && test -s /data/dump.rdb' || {{ echo 'the dump is empty' >&2; exit 1; }}
-docker restart --time 5 "$THROWAWAY" >/dev/null
+docker restart --time 5 "$THROWAWAY" >/dev/null || exit 1
 {throwaway.ready_within(READY)}"""
 
 # Each value's hash is that of its content, however the server stores it; fields of hashes that end by themselves have
@@ -138,8 +138,8 @@ local function whole(h, v)
 end
 local function ends(at) return at and at > 0 and string.format('@%.0f', at) or '' end
 local exact, lines = ARGV[2] == 'exact', {}
-local function line(kind, name, count, hash, at)
-  lines[#lines + 1] = kind .. '\t' .. shown(ARGV[3] .. ':' .. name) .. '\t' .. count .. '\t' .. (exact and hash or '-') .. ends(at)
+local function line(kind, name, count, type_, hash, at)
+  lines[#lines + 1] = kind .. '\t' .. shown(ARGV[3] .. ':' .. name) .. '\t' .. count .. '\t' .. type_ .. ' ' .. (exact and hash or '-') .. ends(at)
 end
 local found = redis.call('SCAN', ARGV[1], 'COUNT', 1000)
 for _, key in ipairs(found[2]) do
@@ -167,7 +167,7 @@ for _, key in ipairs(found[2]) do
     for _, f in ipairs(fields) do
       local left = redis.pcall('HPEXPIRETIME', key, 'FIELDS', 1, f)
       if left.err or left[1] < 0 then h = add(add(h, f), value[f]); n = n + 1
-      else line('field', key .. ' ' .. f, 1, add('', value[f]), left[1]) end
+      else line('field', key .. ' ' .. f, 1, 'field', add('', value[f]), left[1]) end
     end
     if n == 0 then kind = 'none' end
   elseif kind == 'stream' then
@@ -177,7 +177,7 @@ for _, key in ipairs(found[2]) do
     local payload = redis.call('DUMP', key)
     h = add(h, payload:sub(1, -11))
   end
-  if kind ~= 'none' then line(kind, key, n, h, at) end
+  if kind ~= 'none' then line('key', key, n, kind, h, at) end
 end
 table.insert(lines, 1, found[1])
 return lines

@@ -87,7 +87,7 @@ class Bench:
     def load(self) -> Said:
         """Serves a new throwaway and loads ``$W/dump`` into it."""
         self.ok(self.texts.serve)
-        return self.run(f'cat "$W/dump" | {{ {self.texts.load}\n}}')
+        return self.run(f'load() {{\n{self.texts.load}\n}}\ncat "$W/dump" | load || exit 1')
 
     def compare(self) -> Said:
         """Takes the copy's fingerprint and compares it with the source's."""

@@ -112,8 +112,8 @@ IMPORT = "mongoimport --quiet -d shop -c"
 CHANGES = {
     "a value": (f'echo \'{{"_id": 7, "v": "Value 7"}}\' | {IMPORT} items --mode=upsert', "collection shop.items", "changed"),
     "a type": (
-        f"echo '{{\"_id\": \"typed\"}}' | {IMPORT} orders --mode=delete;"
-        f" echo '{{\"_id\": \"typed\", \"n\": {{\"$numberLong\": \"5\"}}}}' | {IMPORT} orders",
+        f"""echo '{{"_id": "typed"}}' | {IMPORT} orders --mode=delete
+        echo '{{"_id": "typed", "n": {{"$numberLong": "5"}}}}' | {IMPORT} orders""",
         "collection shop.orders",
         "changed",
     ),

@@ -92,19 +92,19 @@ def test_every_type_is_restored_exactly(copied: Bench) -> None:
     assert all(len(line.split("\t")) == 4 for line in lines)
     named = {" ".join(line.split("\t")[:3]) for line in lines}
     assert named >= {
-        "string 0:a 1",
-        "string 3:a 1",
-        "string 0:soon 1",
-        "list 0:l 4",
-        "set 3:bigset 3000",
-        "zset 0:z 4",
-        "hash 0:h 2",
-        "hash 0:mixed 1",
+        "key 0:a 1",
+        "key 3:a 1",
+        "key 0:soon 1",
+        "key 0:l 4",
+        "key 3:bigset 3000",
+        "key 0:z 4",
+        "key 0:h 2",
+        "key 0:mixed 1",
         "field 0:mixed goes 1",
-        "stream 0:x 2",
-        r"string 0:odd key\x0a\x09\x5c \xff\x00 \xc3\xa9 1",
+        "key 0:x 2",
+        r"key 0:odd key\x0a\x09\x5c \xff\x00 \xc3\xa9 1",
     }
-    assert sum(line.startswith("string\t3:k") for line in lines) == 3000
+    assert sum(line.startswith("key\t3:k") for line in lines) == 3000
 
 
 def test_the_server_is_reached_and_asked(copied: Bench) -> None:
@@ -117,20 +117,20 @@ def test_the_server_is_reached_and_asked(copied: Bench) -> None:
 
 
 CHANGES = {
-    "a value": ("set a 2", "string 0:a", "changed"),
-    "a value in another database": ("select 3\nset a 2", "string 3:a", "changed"),
-    "a key missing": ("del l", "list 0:l", "missing"),
-    "a key more": ("set new 1", "string 0:new", "extra"),
-    "the order of a list": ("lset l 0 1\nlset l 1 3", "list 0:l", "changed"),
-    "a member missing": ("srem ints 3", "set 0:ints", "rows missing"),
-    "a score": ("zadd z 1.25 a", "zset 0:z", "changed"),
-    "a field": ("hset h f x", "hash 0:h", "changed"),
+    "a value": ("set a 2", "key 0:a", "changed"),
+    "a value in another database": ("select 3\nset a 2", "key 3:a", "changed"),
+    "a key missing": ("del l", "key 0:l", "missing"),
+    "a key more": ("set new 1", "key 0:new", "extra"),
+    "the order of a list": ("lset l 0 1\nlset l 1 3", "key 0:l", "changed"),
+    "a member missing": ("srem ints 3", "key 0:ints", "rows missing"),
+    "a score": ("zadd z 1.25 a", "key 0:z", "changed"),
+    "a field": ("hset h f x", "key 0:h", "changed"),
     "a field's end": ("hpersist mixed FIELDS 1 goes", "field 0:mixed goes", "missing"),
-    "an end": ("persist later", "string 0:later", "changed"),
-    "a pending entry": ("xack x g 1-1", "stream 0:x", "changed"),
-    "a group": ("xgroup destroy x g", "stream 0:x", "changed"),
+    "an end": ("persist later", "key 0:later", "changed"),
+    "a pending entry": ("xack x g 1-1", "key 0:x", "changed"),
+    "a group": ("xgroup destroy x g", "key 0:x", "changed"),
     "the functions": ("function flush", "functions -", "changed"),
-    "a bit": ("setbit bits 78 1", "string 0:bits", "changed"),
+    "a bit": ("setbit bits 78 1", "key 0:bits", "changed"),
 }
 
 
