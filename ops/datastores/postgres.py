@@ -80,10 +80,17 @@ def application(name: str) -> str:
     return f"opsbook-{name}"
 
 
+LOGGED_IN = (
+    'umask 077; PGPASSFILE=$(mktemp); export PGPASSFILE; trap \'rm -f "$PGPASSFILE"\' EXIT; trap "exit 143" TERM;'
+    ' IFS= read -r line; printf "%s\\n" "$line" >"$PGPASSFILE"; "$@"'
+)
+"""Inside the server's container: the first line of standard input is libpq's password file, for as long as we run."""
+
+
 def at_source(settings: Postgres, name: str) -> str:
     """The function ``at_source``: runs a client program so that it reaches the live database.
 
-    The password stands in a file of libpq's own form below ``$W``; descriptor 9 (the snapshot's holder) stays with us.
+    The password stands in a file of libpq's own form, below ``$W`` or inside the container; descriptor 9 (the snapshot's holder) stays with us.
     """
     given = {
         "PGUSER": settings.user,
@@ -92,18 +99,14 @@ def at_source(settings: Postgres, name: str) -> str:
         "PGOPTIONS": OPTIONS,
         "PGCONNECT_TIMEOUT": "10",
     }
-    lines = []
-    if settings.password:
-        secret = f'"${variable(name, "PASSWORD")}"'
-        lines.append(f"(umask 077; {{ printf '*:*:*:*:'; sed 's/[\\\\:]/\\\\&/g' {secret}; }} >\"$W/pgpass\")")
+    secret = f'"${variable(name, "PASSWORD")}"'
+    line = f"{{ printf '*:*:*:*:'; tr -d '\\n' <{secret} | sed 's/[\\\\:]/\\\\&/g'; echo; }}"
     if settings.container:
-        if settings.password:
-            lines.append(
-                f"docker exec -i {settings.container} sh -c 'umask 077; cat >/tmp/{application(name)}.pgpass' <\"$W/pgpass\""
-            )
-            given["PGPASSFILE"] = f"/tmp/{application(name)}.pgpass"
         words = f"docker exec -i {_environment(given, '-e ')} {settings.container}"
-        return "\n".join([*lines, f'at_source() {{ {words} "$@" 9>&-; }}'])
+        if not settings.password:
+            return f'at_source() {{ {words} "$@" 9>&-; }}'
+        return f'at_source() {{ {{ {line}; cat; }} | {words} sh -c {shlex.quote(LOGGED_IN)} sh "$@" 9>&-; }}'
+    lines = [f'(umask 077; {line} >"$W/pgpass")'] if settings.password else []
     given["PGHOST"], port = settings.where(PORT)
     given |= {"PGPORT": str(port), "PGSSLMODE": settings.tls}
     if settings.endpoint:

@@ -356,6 +356,25 @@ def test_an_endpoint_is_reached_by_a_client_container_with_a_password(server: st
     assert docker("ps", "-aq", "--filter", "label=org.opsbook.client=opsbook-main") == ""
 
 
+def test_a_password_inside_the_container_leaves_no_file(server: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("se:cr\\et-word\n")
+    b = replace(bench(tmp_path / "w", server, password="env:X"), variables={"MAIN_PASSWORD": str(secret)})
+    # by TCP, where the server asks for the password
+    b = replace(b, texts=replace(b.texts, **{n: tcp(getattr(b.texts, n)) for n in ("reachable", "dump")}))
+    assert b.ok(b.texts.reachable) == ""
+    said = b.dump()
+    assert said.code == 0, said.err
+    assert docker("exec", SOURCE, "sh", "-c", "ls /tmp") == ""
+    secret.write_text("another")
+    assert b.run(b.texts.reachable).code != 0
+
+
+def tcp(text: str) -> str:
+    """A text whose clients come by TCP instead of the server's socket."""
+    return text.replace("-e PGUSER=", "-e PGHOST=127.0.0.1 -e PGUSER=")
+
+
 def test_a_server_that_is_down_is_said(server: str, tmp_path: Path) -> None:
     b = bench(tmp_path / "w", server, container="bench-nobody")
     said = b.run(b.texts.reachable)
