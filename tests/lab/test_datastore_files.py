@@ -45,10 +45,12 @@ def copied(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench
     said = b.dump()
     assert said.code == 0, said.err
     assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
-    loaded = b.load()
-    assert loaded.code == 0, loaded.err
-    yield b
-    b.gone()
+    try:
+        loaded = b.load()
+        assert loaded.code == 0, loaded.err
+        yield b
+    finally:
+        b.gone()
 
 
 def test_a_tree_is_restored_exactly(copied: Bench) -> None:

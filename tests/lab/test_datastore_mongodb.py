@@ -81,10 +81,12 @@ def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
     assert said.code == 0, said.err
     assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
     assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
-    loaded = b.load()
-    assert loaded.code == 0, loaded.err
-    yield b
-    b.gone()
+    try:
+        loaded = b.load()
+        assert loaded.code == 0, loaded.err
+        yield b
+    finally:
+        b.gone()
 
 
 def test_documents_and_indexes_are_restored_exactly(copied: Bench) -> None:

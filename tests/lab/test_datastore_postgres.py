@@ -56,10 +56,12 @@ def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
     b = bench(tmp_path_factory.mktemp("w"), server, newest="select max(created_at) from orders -- newest")
     said = b.dump()
     assert said.code == 0, said.err
-    loaded = b.load()
-    assert loaded.code == 0, loaded.err
-    yield b
-    b.gone()
+    try:
+        loaded = b.load()
+        assert loaded.code == 0, loaded.err
+        yield b
+    finally:
+        b.gone()
     assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
 
 

@@ -80,10 +80,12 @@ def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
     assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
     assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
     time.sleep(max(0, ended - time.monotonic()))
-    loaded = b.load()
-    assert loaded.code == 0, loaded.err
-    yield b
-    b.gone()
+    try:
+        loaded = b.load()
+        assert loaded.code == 0, loaded.err
+        yield b
+    finally:
+        b.gone()
 
 
 def test_every_type_is_restored_exactly(copied: Bench) -> None:
