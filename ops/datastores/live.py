@@ -17,7 +17,7 @@ class Live:
     fingerprint: str
     """Prints the fingerprint of what was loaded beside."""
     ignored: str
-    """Extended regular expression: kinds of the fingerprint that belong to the server and not to the data."""
+    """Extended regular expression: how lines of the fingerprint begin that belong to the server and not to the data."""
     swap: str
     """Puts what lies beside in the place of the live data, which stays beside from then on. Nobody may write meanwhile;
     whoever is still connected is thrown out. May be repeated."""

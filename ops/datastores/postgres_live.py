@@ -19,7 +19,9 @@ select format('create database %I template template0 owner %I encoding %L lc_col
       else '' end)
   from pg_database d where datname = :'live' \\gexec
 select format('alter %s %s set %s to %s', case when setrole = 0 then 'database' else format('role %I in database', setrole::regrole::text) end,
-    quote_ident(:'new'), split_part(one, '=', 1), quote_literal(substr(one, strpos(one, '=') + 1)))
+    quote_ident(:'new'), split_part(one, '=', 1),
+    case when split_part(one, '=', 1) in ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'temp_tablespaces')
+      then coalesce(nullif(substr(one, strpos(one, '=') + 1), ''), '''''') else quote_literal(substr(one, strpos(one, '=') + 1)) end)
   from pg_db_role_setting s, unnest(setconfig) one where setdatabase = (select oid from pg_database where datname = :'live') \\gexec
 select format('revoke all on database %I from public', :'new') from pg_database where datname = :'live' and datacl is not null \\gexec
 select format('grant %s on database %I to %s', a.privilege_type, :'new', case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
@@ -46,11 +48,11 @@ def live(settings: Postgres, name: str) -> Live:
         ),
         fingerprint=(
             f"{reach}\n{ENTRIES}\n{{\n  at_source {PSQL} -d {new} <<'SQL'\n"
-            f"begin isolation level repeatable read read only;\n{rows(settings.fingerprint == 'exact')}\n{SEQUENCES}\ncommit;\nSQL\n"
+            f"begin isolation level repeatable read read only;\nset local search_path = '';\n{rows(settings.fingerprint == 'exact')}\n{SEQUENCES}\ncommit;\nSQL\n"
             f"  at_source pg_dump --schema-only --no-tablespaces -d {new} </dev/null | entries\n"
             "} | LC_ALL=C sort"
         ),
-        ignored="bootstrap|role|member|setting|database|database properties",
+        ignored="(bootstrap|role|member|setting|database|database properties)[[:blank:]]|(acl|comment)[[:blank:]](-[.])?DATABASE ",
         swap=(
             f"{reach}\nserver <<'SQL'\n"
             "select format('alter database %I allow_connections false', :'live')\n"

@@ -176,7 +176,7 @@ def beside(c: Copy, when: When | None) -> Stage:
             run="\n".join(
                 (
                     c.head,
-                    'rm -f "$W/loaded"; true >"$W/beside"',
+                    'rm -f "$W/loaded" "$W/whole"; true >"$W/beside"',
                     "beside() {",
                     own.beside,
                     "}",
@@ -207,9 +207,9 @@ def beside(c: Copy, when: When | None) -> Stage:
                     "fingerprint() {",
                     own.fingerprint,
                     "}",
-                    'mv "$W/fingerprint" "$W/whole" 2>/dev/null || true',
-                    f'grep -Ev \'^({own.ignored})\t\' "$W/whole" >"$W/fingerprint"'.replace("\t", "[[:blank:]]"),
-                    f"fingerprint | grep -Ev '^({own.ignored})[[:blank:]]' >\"$W/copy\"",
+                    '[ -e "$W/whole" ] || mv "$W/fingerprint" "$W/whole"',
+                    f'grep -Ev \'^({own.ignored})\' "$W/whole" >"$W/fingerprint"',
+                    f"fingerprint | grep -Ev '^({own.ignored})' >\"$W/copy\"",
                     COMPARE,
                 )
             )

@@ -104,7 +104,7 @@ def _asserted(c: Copy) -> Step:
             # the helper that calls this asks for its last status alone
             "wrong=''",
             'if grep -q \'"ok":false\' "$W/assertions"; then wrong="the copy is not what its owners expect"; fi',
-            "if grep -q ' false$' \"$W/identities\"; then wrong=\"${wrong:+$wrong; }an identity does not open the backup any more\"; fi",
+            'if grep -q \' false$\' "$W/identities"; then wrong="${wrong:+$wrong; }an identity does not open the backup any more"; fi',
             '[ -z "$wrong" ] || { echo "$wrong" >&2; false; }',
         )
     )
