@@ -67,6 +67,9 @@ def flags(collection: Collection) -> dict[str, set[str]]:
         task = copy(collection[called])
         task.help = dict(task.help)  # asking for the arguments empties it
         found[called] = {n.replace("_", "-") for argument in task.get_arguments() for n in argument.names}
+    for name, inner in collection.collections.items():
+        if inner.default:  # `inv backup` is `inv backup.run`
+            found[name] = found[f"{name}.{inner.default}"]
     return found
 
 
