@@ -16,7 +16,7 @@ cd /srv/shop 2>/dev/null || { echo '{}'; exit 0; }
 files=$(find . -path ./.opsbook -prune -o -path ./proxy/run -prune -o -name 'secrets*' -prune -o -type f -printf '%P %m\n' -o -type l -printf '%P -> %l\n' |
   LC_ALL=C sort | while read -r name rest; do
     case $name in
-      *release.json) printf '%s %s %s\n' "$name" "$rest" "$(jq -S 'del(.by, .run, .why, .at)' "$name" | sha256sum | cut -c1-16)" ;;
+      *release.json) printf '%s %s %s\n' "$name" "$rest" "$(jq -S 'del(.by, .run, .why, .at, .backup)' "$name" | sha256sum | cut -c1-16)" ;;
       *) [ -L "$name" ] && printf '%s %s\n' "$name" "$rest" || printf '%s %s %s\n' "$name" "$rest" "$(sha256sum <"$name" | cut -c1-16)" ;;
     esac
   done)

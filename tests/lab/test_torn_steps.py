@@ -82,7 +82,7 @@ def tear(h: Hand, host: str) -> int:
 def test_deploy(lab: Lab, deploy: Callable[..., Ran]) -> None:
     wipe(lab)  # so that every change of the deploy is to be done
     deploy("v1")
-    with hand(lab, "deploy", "torn-deploy", VERSION="v2") as h:
+    with hand(lab, "deploy", "torn-deploy", VERSION="v2", BACKUP_FIRST="no") as h:
         assert tear(h, "app1") >= 12
     assert lab.live("app1").startswith("v2-")
 
