@@ -6,7 +6,7 @@ store lies on the host, and addresses that open something stand in no argument l
 
 A TRY is a number and the step's own mark: answers to an earlier step's questions lie in the same file.
 
-Lines: ``@offer NAME SIZE MD5 TRY`` (an object, or ``part.N`` of the stream, waits in ``$W/NAME``), ``@want NAME TRY``.
+Lines: ``@size BYTES`` (what the dump has at most), ``@offer NAME SIZE MD5 TRY`` (an object, or ``part.N`` of the stream, waits in ``$W/NAME``), ``@want NAME TRY``.
 Answers: ``NAME#TRY ADDRESS [HEADERS]`` (header lines, in base64), ``NAME#TRY taken`` or ``NAME#TRY refused``.
 """
 

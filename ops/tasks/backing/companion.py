@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from ops.engine.natives import Feed, FeedCall, Listener
+from ops.observe.columns import age
 from ops.stores.errors import StoreError
 from ops.stores.keys import BackupKeys
 from ops.stores.port import BackupStore
@@ -21,15 +22,17 @@ PART = "part."
 
 @dataclass
 class _Journey:
-    """What one dump has sent so far."""
+    """What one dump has sent so far. ``most``: bytes that it has at most, before compression; 0: unknown."""
 
     began: float = field(default_factory=time.monotonic)
     sizes: dict[str, int] = field(default_factory=dict)
+    most: int = 0
 
     def said(self) -> str:
         total = sum(self.sizes.values())
-        passed = max(time.monotonic() - self.began, 0.001)
-        return f"{total / 1e6:.1f} MB under way, {total / 1e6 / passed:.1f} MB/s"
+        rate = total / max(time.monotonic() - self.began, 0.001)
+        left = f", at most {age((self.most - total) / rate)} more" if self.most > total and rate else ""
+        return f"{total / 1e6:.1f} MB under way, {rate / 1e6:.1f} MB/s{left}"
 
 
 def companion(
@@ -89,6 +92,9 @@ def companion(
                         call.give(f"{name}#{attempt} refused\n")
                         return f"{name}: {error}"
                     return journey.said() if name.startswith(PART) else ""
+                case ["@size", most]:
+                    journey.most = int(most) if most.isdigit() else 0
+                    return ""
                 case ["@want", name, attempt]:
                     try:
                         call.give(f"{name}#{attempt} {wished(name)}\n")
