@@ -73,7 +73,7 @@ deliver() { # standard input to the store, in parts that grow; at most $PARALLEL
   if [ -z "${FEED:-}" ]; then cat >"$W/data.age"; return; fi
   while :; do
     n=$((n + 1))
-    dd bs=1M count=$((PART_MB << ((n - 1) / 500))) iflag=fullblock of="$W/part.$n" 2>"$W/dd" || { cat "$W/dd" >&2; return 1; }
+    dd bs=1M count=$((PART_MB << ((n - 1) / 500))) iflag=fullblock of="$W/part.$n" status=none || return 1
     [ -s "$W/part.$n" ] || break
     ! [ -e "$W/failed" ] || return 1
     { send "$n" || true >"$W/failed"; } &

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ class Bucket:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix)
         return {one["Key"]: one["ETag"] for page in pages for one in page.get("Contents", ())}
 
+    def manifests(self) -> list[str]:
+        """Ids of the backups that have a manifest, newest first."""
+        return sorted((k.split("/")[-2] for k in self.objects() if k.endswith("/manifest.json")), reverse=True)
+
     def uploads(self) -> list[str]:
         """Keys of open multipart uploads."""
         pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=self.prefix)
@@ -49,9 +53,9 @@ class Bucket:
         """Puts an object there, whatever lay there."""
         self.client.put_object(Bucket=self.name, Key=key, Body=data)
 
-    def empty(self) -> None:
-        """Removes everything."""
-        for key in self.objects():
+    def keep(self, wanted: Iterable[str] = ()) -> None:
+        """Removes everything but these objects."""
+        for key in set(self.objects()) - set(wanted):
             self.client.delete_object(Bucket=self.name, Key=key)
 
 
@@ -88,9 +92,9 @@ class House:
 
     def one_backup(self) -> str:
         """Makes a backup unless there is one; the newest one's id."""
-        if not any(key.endswith("/manifest.json") for key in self.bucket.objects()):
+        if not self.bucket.manifests():
             self.backup()
-        return max(key.split("/")[-2] for key in self.bucket.objects() if key.endswith("/manifest.json"))
+        return self.bucket.manifests()[0]
 
     def change(self, **more: object) -> None:
         """Other settings of the backup."""

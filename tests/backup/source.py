@@ -10,7 +10,7 @@ from conftest import Lab  # type: ignore[attr-defined]
 
 DATABASE = "proof"
 ROWS = 500
-WEIGHT = 12
+WEIGHT = 20
 """Megabytes, about, that don't shrink: parts have 5."""
 
 SQL = f"""
@@ -32,11 +32,12 @@ REAL = f"exec {PROGRAM}.real"
 LIES = {
     # at the start, in the middle, after the last byte; only the dump itself: the definitions are another call
     "start": "echo 'the dump has trouble' >&2; exit 3",
-    "middle": f"{PROGRAM}.real \"$@\" | head -c 7000000; echo 'the dump has trouble' >&2; exit 3",
+    "middle": f"{PROGRAM}.real \"$@\" 2>/dev/null | head -c 9000000; echo 'the dump has trouble' >&2; exit 3",
     "last byte": f"{PROGRAM}.real \"$@\"; echo 'the dump has trouble' >&2; exit 3",
     "empty": "exit 0",
-    "half": f'{PROGRAM}.real "$@" | head -c 7000000; exit 0',
-    "slow": f'{PROGRAM}.real "$@" | while dd bs=64k count=4 iflag=fullblock of=/tmp/piece 2>/dev/null && [ -s /tmp/piece ]; do cat /tmp/piece; sleep 0.4; done',
+    "half": f'{PROGRAM}.real "$@" | head -c 9000000; exit 0',
+    # a part and more, for what compresses has some of it in hand; the rest when it is released
+    "held": f'{PROGRAM}.real "$@" | {{ dd bs=1M count=17 iflag=fullblock 2>/dev/null; while [ -e /tmp/hold ]; do sleep 0.1; done; cat; }}',
 }
 OLD = "echo 'pg_dump (PostgreSQL) 14.18'"
 
@@ -61,8 +62,11 @@ def made(lab: Lab) -> None:
 def lying(lab: Lab, how: str) -> Iterator[None]:
     """While it lasts the dump misbehaves: one of LIES, or `old`."""
     dump, version = (REAL + ' "$@"', OLD) if how == "old" else (LIES[how], f"{REAL} --version")
-    text = f"#!/bin/sh\ncase \" $* \" in\n*' --version '*) {version} ;;\n*' --format=custom '*) {dump} ;;\n*) {REAL} \"$@\" ;;\nesac\n"
-    at_server(lab, f"mv {PROGRAM} {PROGRAM}.real; printf '%s' {shlex.quote(text)} >{PROGRAM}; chmod 755 {PROGRAM}")
+    text = f"#!/bin/bash\nset -o pipefail\ncase \" $* \" in\n*' --version '*) {version} ;;\n*' --format=custom '*) {dump} ;;\n*) {REAL} \"$@\" ;;\nesac\n"
+    at_server(
+        lab,
+        f"touch /tmp/hold; mv {PROGRAM} {PROGRAM}.real; printf '%s' {shlex.quote(text)} >{PROGRAM}; chmod 755 {PROGRAM}",
+    )
     try:
         yield
     finally:
@@ -71,9 +75,14 @@ def lying(lab: Lab, how: str) -> Iterator[None]:
 
 def restored(lab: Lab) -> None:
     """The true pg_dump is back."""
-    at_server(lab, f"[ ! -e {PROGRAM}.real ] || mv {PROGRAM}.real {PROGRAM}; rm -f /tmp/piece")
+    at_server(lab, f"[ ! -e {PROGRAM}.real ] || mv {PROGRAM}.real {PROGRAM}; rm -f /tmp/hold")
+
+
+def released(lab: Lab) -> None:
+    """A dump that is held goes on."""
+    at_server(lab, "rm -f /tmp/hold")
 
 
 def at_server(lab: Lab, text: str) -> str:
-    """Runs a command as root in the server's container."""
-    return lab.ssh("data1", f"docker exec -u 0 postgres sh -ec {shlex.quote(text)}")
+    """Runs a command as root in the server's container, past ssh."""
+    return lab.inside("data1", f"docker exec -u 0 postgres sh -ec {shlex.quote(text)}")

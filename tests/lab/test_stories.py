@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from conftest import Lab, Ran, inv, wipe
 from fingerprint import fingerprint
 
@@ -96,6 +97,7 @@ def test_restart_takes_host_by_host_and_leaves_the_datastores(on_v2: Lab) -> Non
     assert on_v2.ssh("data1", started) == data
 
 
+@pytest.mark.full
 def test_smoke_test_alone_says_yes_and_no(on_v2: Lab) -> None:
     assert inv("smoke-test", "--env", "lab").code == 0
     on_v2.ssh("data1", "docker stop redis")
@@ -129,6 +131,7 @@ def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
         assert inv("lab.fault", "clear").code == 0
 
 
+@pytest.mark.full
 def test_hosts_limits_a_deploy_and_the_next_one_finishes_it(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
     deploy("v6", "--hosts", "app1")
     assert on_v1.live("app1").startswith("v6-")
@@ -139,6 +142,7 @@ def test_hosts_limits_a_deploy_and_the_next_one_finishes_it(on_v1: Lab, deploy: 
     assert inv("status", "--env", "lab").code == 0
 
 
+@pytest.mark.full
 def test_a_saved_plan_is_executed_only_while_it_is_true(
     on_v1: Lab, deploy: Callable[..., Ran], tmp_path: object
 ) -> None:

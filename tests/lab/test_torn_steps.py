@@ -79,6 +79,7 @@ def tear(h: Hand, host: str) -> int:
     return torn
 
 
+@pytest.mark.full
 def test_deploy(lab: Lab, deploy: Callable[..., Ran]) -> None:
     wipe(lab)  # so that every change of the deploy is to be done
     deploy("v1")
