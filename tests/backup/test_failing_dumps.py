@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("unharmed")]
     ("how", "says"),
     [
         pytest.param("start", "the dump has trouble", marks=pytest.mark.full),
-        ("middle", "the dump has trouble"),
+        pytest.param("middle", "the dump has trouble", marks=pytest.mark.full),
         ("last byte", "the dump has trouble"),
         ("empty", "the dump is empty"),
     ],

@@ -123,6 +123,7 @@ def test_a_truncated_object_is_noticed(lab: Lab, house: House, backup: str) -> N
     assert left(lab) == []
 
 
+@pytest.mark.full
 def test_a_changed_fingerprint_is_noticed(lab: Lab, house: House, backup: str) -> None:
     key = f"{house.bucket.prefix}shop/lab/main/{backup}/fingerprint.age"
     good = house.bucket.read(key)
@@ -173,6 +174,7 @@ def test_a_lost_identity_is_noticed_beside_a_good_one(
     assert left(lab) == []
 
 
+@pytest.mark.full
 def test_wrong_keys_are_noticed(lab: Lab, house: House, backup: str, known: dict[str, str], stranger: str) -> None:
     identities(house, ops=stranger, vault=stranger)
     done = house.verify("--id", backup, code=30)
@@ -181,6 +183,7 @@ def test_wrong_keys_are_noticed(lab: Lab, house: House, backup: str, known: dict
     assert left(lab) == []
 
 
+@pytest.mark.full
 def test_a_dump_that_is_short_of_its_end_is_no_proof(lab: Lab, house: House) -> None:
     """pg_dump says that all is well and gave half of it: that there is a backup is seen at once, that it is none later."""
     hurt(house, "")

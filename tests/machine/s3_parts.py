@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ class Proxy:
     """A server in front of another one."""
 
     url: str
+    date: str = ""
+    """What it says the server's clock shows; empty: the truth."""
     faults: list[Fault] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -72,8 +75,8 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxied(target: str) -> Iterator[Proxy]:
-    """A proxy before a plain HTTP server."""
+def proxied(target: str, address: str = "127.0.0.1", ca: str = "") -> Iterator[Proxy]:
+    """A proxy before a server; ``address``: where it listens, ``ca``: the authority of a server that speaks TLS."""
     behind = urlsplit(target)
     proxy = Proxy("")
 
@@ -105,7 +108,15 @@ def proxied(target: str) -> Iterator[Proxy]:
             assert behind.hostname
             if how == "framed":
                 body = b"%x;chunk-signature=\r\n%s\r\n0\r\n" % (len(body), body)
-            connection = http.client.HTTPConnection(behind.hostname, behind.port, timeout=30)
+            if how == "late":
+                time.sleep(4)
+            connection = (
+                http.client.HTTPSConnection(
+                    behind.hostname, behind.port, timeout=30, context=ssl.create_default_context(cafile=ca)
+                )
+                if behind.scheme == "https"
+                else http.client.HTTPConnection(behind.hostname, behind.port, timeout=30)
+            )
             headers = {
                 name: value for name, value in self.headers.items() if name.lower() not in ("expect", "content-length")
             }
@@ -119,7 +130,7 @@ def proxied(target: str) -> Iterator[Proxy]:
                 self.close_connection = True
                 return
             half = len(data) // 2 if how == "cut" else 0 if how == "nothing" else None
-            self.answer(answer.status, data, dict(answer.getheaders()), until=half)
+            self.answer(answer.status, data, dict(answer.getheaders()), proxy.date, until=half)
 
         def answer(
             self, status: int, data: bytes, headers: dict[str, str], date: str = "", *, until: int | None = None
@@ -139,8 +150,8 @@ def proxied(target: str) -> Iterator[Proxy]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
 
-    server = Server(("127.0.0.1", 0), Handler)
-    proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = Server((address, 0), Handler)
+    proxy.url = f"http://{address}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
