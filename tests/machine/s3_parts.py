@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -72,9 +73,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxied(target: str) -> Iterator[Proxy]:
-    """A proxy before a plain HTTP server."""
+def proxied(target: str, ca: str = "") -> Iterator[Proxy]:
+    """A proxy, itself without TLS, before a server. ``ca``: file with the authority of the server's certificate."""
     behind = urlsplit(target)
+    trusted = ssl.create_default_context(cafile=ca) if ca else None
     proxy = Proxy("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -105,7 +107,11 @@ def proxied(target: str) -> Iterator[Proxy]:
             assert behind.hostname
             if how == "framed":
                 body = b"%x;chunk-signature=\r\n%s\r\n0\r\n" % (len(body), body)
-            connection = http.client.HTTPConnection(behind.hostname, behind.port, timeout=30)
+            connection = (
+                http.client.HTTPSConnection(behind.hostname, behind.port, timeout=30, context=trusted)
+                if trusted
+                else http.client.HTTPConnection(behind.hostname, behind.port, timeout=30)
+            )
             headers = {
                 name: value for name, value in self.headers.items() if name.lower() not in ("expect", "content-length")
             }
