@@ -6,7 +6,8 @@ from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from ops.datastores import files, mongodb, postgres, postgres_live, redis
+from ops.datastores import bucket, files, mongodb, postgres, postgres_live, redis
+from ops.datastores.bucket import Bucket
 from ops.datastores.files import Files
 from ops.datastores.live import Live
 from ops.datastores.mongodb import Mongodb
@@ -14,11 +15,11 @@ from ops.datastores.postgres import Postgres
 from ops.datastores.redis import Redis
 from ops.datastores.texts import Texts
 
-AnyDatastore = Annotated[Postgres | Redis | Mongodb | Files, Field(discriminator="kind")]
+AnyDatastore = Annotated[Postgres | Redis | Mongodb | Files | Bucket, Field(discriminator="kind")]
 """A datastore of an inventory, by its ``kind``."""
 
 
-def texts(settings: Postgres | Redis | Mongodb | Files, name: str) -> Texts:
+def texts(settings: Postgres | Redis | Mongodb | Files | Bucket, name: str) -> Texts:
     """The shell texts of the datastore ``name``."""
     match settings:
         case Postgres():
@@ -29,21 +30,23 @@ def texts(settings: Postgres | Redis | Mongodb | Files, name: str) -> Texts:
             return mongodb.texts(settings, name)
         case Files():
             return files.texts(settings, name)
+        case Bucket():
+            return bucket.texts(settings, name)
         case _:
             assert_never(settings)
 
 
-def secret_names(settings: Postgres | Redis | Mongodb | Files, name: str) -> tuple[str, ...]:
+def secret_names(settings: Postgres | Redis | Mongodb | Files | Bucket, name: str) -> tuple[str, ...]:
     """Names of the variables that hold the paths of its secrets' files, e.g. ``MAIN_PASSWORD``."""
     return tuple(variable for variable, _ in texts(settings, name).secrets)
 
 
-def live(settings: Postgres | Redis | Mongodb | Files, name: str) -> Live | None:
+def live(settings: Postgres | Redis | Mongodb | Files | Bucket, name: str) -> Live | None:
     """The texts that take a backup back into the live service; None for a kind that can't do that yet."""
     match settings:
         case Postgres():
             return postgres_live.live(settings, name)
-        case Redis() | Mongodb() | Files():
+        case Redis() | Mongodb() | Files() | Bucket():
             return None
         case _:
             assert_never(settings)

@@ -33,7 +33,7 @@ def backup_troubles(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Tr
     taken: dict[str, str] = {}
     for name, store in backup.datastores.items():
         where: Path_ = (*here, "datastores", name)
-        if store.host not in hosts:
+        if store.host not in hosts and store.kind != "bucket":
             yield Trouble((*where, "host"), f"no host is called {store.host}", suggestion(store.host, hosts))
         for variable, _ in texts(store, name).secrets:
             if variable in inventory.variables or taken.setdefault(variable, name) != name:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.observe.columns import age, columns
 from ops.stores.backup import Backup, Catalogue
-from ops.stores.manifest import Measured
+from ops.stores.manifest import Manifest, Measured
 
 
 def table(found: Catalogue, names: Sequence[str], now: datetime) -> str:
@@ -28,8 +28,8 @@ def table(found: Catalogue, names: Sequence[str], now: datetime) -> str:
                 m.id,
                 m.datastore,
                 old,
-                size(m.size),
-                ratio,
+                size(m.objects.bytes if m.objects else m.size),
+                "-" if m.objects else ratio,
                 age(m.seconds),
                 m.reason or "-",
                 m.release or "-",
@@ -77,8 +77,8 @@ def page(b: Backup) -> str:
         ("made", f"{m.created} by {m.owner} on {m.host}, in {age(m.seconds)}"),
         ("why", m.reason or "-"),
         ("release", m.release or "-"),
-        ("server", f"{m.server} (restored with {m.image})"),
-        ("size", f"{size(m.size)} stored in {m.parts} parts, {size(m.raw)} dumped"),
+        ("server", f"{m.server} (restored with {m.image})" if m.image else m.server),
+        ("size", _size(m)),
         ("content", f"{m.fingerprint.rows} rows, {m.fingerprint.entries} things; {content}; fingerprint of {basis}"),
         ("SHA-256", m.sha256),
         ("opened by", ", ".join(m.recipients)),
@@ -102,6 +102,13 @@ def page(b: Backup) -> str:
         if v.problem:
             rows.append(("problem", v.problem))
     return columns(rows, indent=0)
+
+
+def _size(m: Manifest) -> str:
+    if m.objects is None:
+        return f"{size(m.size)} stored in {m.parts} parts, {size(m.raw)} dumped"
+    o = m.objects
+    return f"{o.count} objects of {size(o.bytes)}; {size(o.read)} read and {size(o.stored)} stored for this backup"
 
 
 def proof(b: Backup, now: datetime) -> str:

@@ -32,8 +32,7 @@ def backup(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         lease=Lease(
             resources=tuple(resource(name) for name in stores),
-            # not every host: a backup must not wait for an app host that is down
-            hosts=tuple(sorted({store.host for store in stores.values()})),
+            hosts=backups.leased(inventory),
         ),
     )
     return with_hooks(plan, inventory.hooks, "backup", inventory.variables)

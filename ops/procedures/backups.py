@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection
 
+from ops.datastores.bucket import Bucket
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
 from ops.inventory.backup import Backup
@@ -14,11 +15,12 @@ from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Back, Change, Computed, Given, Keep, Option, Repeat, Secret, Stage, Step, Var, When
 from ops.procedures.preflight import look
 from ops.stores import delivery, hand, keys
+from ops.stores.index import family
 from ops.stores.settings import S3Store
 
 FEED = "backup"
 """The companion that answers the hosts' offers and wishes."""
-OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
+OPEN, COPY, KEEP, DISCARD = "backup.open", "backup.copy", "backup.keep", "backup.discard"
 """Operations on the store."""
 MAKING = ("backup", "gate", "present")
 """What the ids of stages begin with that make a backup."""
@@ -48,7 +50,15 @@ def place(inventory: Inventory) -> keys.Place:
     return keys.Place(prefix=prefix, app=inventory.app, environment=inventory.environment)
 
 
-def variables(inventory: Inventory, names: Iterable[str]) -> tuple[Var, ...]:
+def leased(inventory: Inventory) -> tuple[str, ...]:
+    """The hosts on which the datastores' leases lie: not every host, for a backup must not wait for one that is down.
+    No lease lies at ops, which others can't see: buckets' lie beside those of the other datastores, or where the app
+    is."""
+    hosts = {store.host for store in settings(inventory).datastores.values()} - {OPS}
+    return tuple(sorted(hosts or inventory.app_hosts))
+
+
+def variables(inventory: Inventory, names: Collection[str]) -> tuple[Var, ...]:
     """The store's own, and the secrets of the datastores."""
     backup = settings(inventory)
     store = backup.store
@@ -58,6 +68,8 @@ def variables(inventory: Inventory, names: Iterable[str]) -> tuple[Var, ...]:
     for name in names:
         for variable, reference in texts(backup.datastores[name], name).secrets:
             found.append(_secret(variable, reference, f"of the datastore {name}"))
+    if any(isinstance(backup.datastores[name], Bucket) for name in names):
+        found += identities(inventory)
     return tuple(found)
 
 
@@ -66,6 +78,19 @@ def _ca(path: str) -> Var:
     if not path:
         return Var(name="STORE_CA", source=Given(value=""), note=note)
     return Var(name="STORE_CA", source=Computed(text=fetch_text(f"file:{path}")), at=OPS, note=note)
+
+
+def identities(inventory: Inventory) -> tuple[Var, ...]:
+    """The age identities by which backups are decrypted."""
+    return tuple(
+        _secret(identity(name), reference, f"the age identity {name}")
+        for name, reference in settings(inventory).identities.items()
+    )
+
+
+def identity(name: str) -> str:
+    """The variable of an age identity: the path of its file."""
+    return f"IDENTITY_{name.upper()}"
 
 
 def _secret(name: str, reference: str, note: str) -> Var:
@@ -78,12 +103,14 @@ def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
     store = backup.datastores[name]
     own = texts(store, name)
     tools = " ".join(sorted({*delivery.TOOLS, *own.tools, "md5sum", "sha256sum", "tee"}))
+    here = store.host == OPS
     missing = (
         f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
         '  echo "missing: ${missing:-none}" && test -z "$missing"'
     )
     space = backup.part_mb * (backup.parallel + 2)
-    free = f'free=$(df -Pm "$(dirname "$APP")" | awk \'NR == 2 {{print $4}}\') && echo "$free MB free" && test "$free" -ge {space}'
+    where = "." if here else '"$(dirname "$APP")"'
+    free = f'free=$(df -Pm {where} | awk \'NR == 2 {{print $4}}\') && echo "$free MB free" && test "$free" -ge {space}'
     return Stage(
         id=f"look-{name}",
         title=f"Look before {name} is backed up",
@@ -94,13 +121,14 @@ def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
                 missing,
                 "Install them, e.g. `sudo apt-get install age curl jq zstd`.",
             ),
-            *(() if own.secrets else (_answers(name, store, own),)),
+            # the tool asks a bucket when it lists it
+            *(() if own.secrets or here else (_answers(name, store, own),)),
             look(
                 "scratch",
                 f"{space} MB are free for parts on their way",
                 free,
                 "Free space there, or lower backup.part_mb.",
-                ("APP",),
+                () if here else ("APP",),
             ),
         ),
         waves=((store.host,),),
@@ -137,10 +165,10 @@ def dumped(
         title=f"Back up {name}",
         steps=(
             _open(inventory, name),
-            *((_answers(name, store, own),) if own.secrets else ()),
+            *((_answers(name, store, own),) if own.secrets and store.host != OPS else ()),
             _dump(inventory, name, store, own),
             _keep(inventory, name, store, own),
-            _clear(name),
+            _clear(inventory, name, store),
         ),
         waves=((store.host,),),
         when=when,
@@ -149,9 +177,18 @@ def dumped(
     )
 
 
-def work(name: str) -> str:
-    """The shell assignment of ``$W``: a run's scratch directory for a datastore."""
-    return f"W=$APP/.opsbook/runs/$RUN/work-{name}"
+def _scratch(inventory: Inventory, name: str, store: AnyDatastore) -> str:
+    """A run's scratch directory for a datastore, as shell text."""
+    base = f"$PWD/.opsbook/{inventory.slug}" if store.host == OPS else "$APP/.opsbook"
+    return f"{base}/runs/$RUN/work-{name}"
+
+
+def objects(inventory: Inventory, name: str) -> str:
+    """The lines by which texts find a bucket's objects in the store; none for other datastores."""
+    backup = settings(inventory)
+    if not isinstance(backup.datastores[name], Bucket):
+        return ""
+    return f"OBJECTS={place(inventory).objects(name)} FAMILY={family(backup.recipients)}"
 
 
 def _open(inventory: Inventory, name: str) -> Step:
@@ -181,10 +218,18 @@ def _open(inventory: Inventory, name: str) -> Step:
 def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> Step:
     backup = settings(inventory)
     recipients = " ".join(f"-r {r}" for r in backup.recipients)
+    bucket = isinstance(store, Bucket)
+    path = _scratch(inventory, name, store)
     text = "\n".join(
         (
-            work(name),
-            f"IMAGE={shlex.quote(store.image)} MEMORY={store.memory} THROWAWAY={throwaway(inventory, name)}-dump",
+            f'W="{path}"' if bucket else f"W={path}",
+            *(
+                (hand.functions(backup.store), objects(inventory, name))
+                if bucket
+                else (
+                    f"IMAGE={shlex.quote(store.image)} MEMORY={store.memory} THROWAWAY={throwaway(inventory, name)}-dump",
+                )
+            ),
             f"PART_MB={backup.part_mb} PARALLEL={backup.parallel}",
             "export LC_ALL=C",
             "exec 4>&1",
@@ -211,7 +256,7 @@ def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
             'touch "$W/offered"',
             'jq -Rn --arg server "$server" --arg sha256 "$(cut -d" " -f1 "$W/sha256")" --argjson raw "$raw" --argjson seconds "$SECONDS" \\',
             '  --arg fingerprint "$(sha256sum <"$W/fingerprint" | cut -d" " -f1)" --argjson entries "$(wc -l <"$W/fingerprint")" \\',
-            "  --argjson rows \"$(awk -F'\\t' '$1 ~ /^(table|collection|key|file)$/ { n += $3 } END { print n + 0 }' \"$W/fingerprint\")\" \\",
+            "  --argjson rows \"$(awk -F'\\t' '$1 ~ /^(table|collection|key|file|object)$/ { n += $3 } END { print n + 0 }' \"$W/fingerprint\")\" \\",
             '  \'[inputs | split(" ") | select(.[0] | startswith("part.")) | {number: (.[0][5:] | tonumber), size: (.[1] | tonumber), md5: .[2]}]',
             "  | sort_by(.number) as $parts | {schema: 1, server: $server, sha256: $sha256, raw: $raw, seconds: $seconds, parts: $parts,",
             '    fingerprint: {sha256: $fingerprint, entries: $entries, rows: $rows}}\' <"$W/offered" >"$W/dump.json"',
@@ -231,14 +276,22 @@ def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
         why=f"{basis}; only ciphertext leaves the host",
         act=Change(
             run=text,
-            done_when=f'test -e "$APP/.opsbook/runs/$RUN/work-{name}/dumped"',
-            undo=Back(run=f'{work(name)}\nrm -rf "$W"', until=f'test ! -e "$APP/.opsbook/runs/$RUN/work-{name}"'),
+            done_when=f'test -e "{path}/dumped"',
+            undo=Back(run=f'rm -rf "{path}"', until=f'test ! -e "{path}"'),
         ),
-        reads=("APP", "RUN", "STORE_CA", *(v for v, _ in own.secrets)),
+        reads=(
+            *("APP", "RUN", "STORE_CA", *(v for v, _ in own.secrets)),
+            # the tool reads the last index, so that what did not change need not travel
+            *((*(v for v, _ in hand.credentials(backup.store)), *map(identity, backup.identities)) if bucket else ()),
+        ),
         timeout=backup.timeout,
-        feed=FEED,
-        cancel=(
-            f"{work(name)} IMAGE={shlex.quote(store.image)}\n{own.cancel}\n"
+        at=OPS if bucket else "",
+        native=COPY if bucket else "",
+        feed="" if bucket else FEED,
+        cancel=""
+        if bucket
+        else (
+            f"W={path} IMAGE={shlex.quote(store.image)}\n{own.cancel}\n"
             f"docker rm -fv {throwaway(inventory, name)}-dump 2>/dev/null || true"
         ),
         otherwise="Its last lines say which program failed; a backup that failed leaves nothing in the catalogue.",
@@ -253,8 +306,10 @@ def throwaway(inventory: Inventory, name: str) -> str:
 def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> Step:
     backup = settings(inventory)
     at = folder(inventory, name)
-    ssh = typed_ssh(inventory, store.host)
-    path = f"{inventory.state}/runs/$RUN/work-{name}"
+    if store.host == OPS:
+        there = f'cat "{_scratch(inventory, name, store)}/$1"'
+    else:
+        there = f'{typed_ssh(inventory, store.host)} "cat {inventory.state}/runs/$RUN/work-{name}/$1"'
     facts = {
         "app": inventory.app,
         "environment": inventory.environment,
@@ -269,7 +324,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     text = "\n".join(
         (
             hand.functions(backup.store),
-            f'there() {{ {ssh} "cat {path}/$1"; }}',
+            f"there() {{ {there}; }}",
             f'for object in fingerprint.age dump.json data.age; do there "$object" | put "{at}/$object"; done',
             f'get "{at}/data.age" | sha256sum | cut -d" " -f1 | grep -qxF "$(there dump.json | jq -r .sha256)"',
             'there dump.json | jq --arg id "${RUN#hand-}" --arg owner "$OWNER" --arg reason "$REASON" --argjson size "$(there data.age | wc -c)" \\',
@@ -297,13 +352,13 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     )
 
 
-def _clear(name: str) -> Step:
+def _clear(inventory: Inventory, name: str, store: AnyDatastore) -> Step:
     return Step(
         id="clear",
         title="Clear the scratch directory",
         why="nothing of a dump stays on the host",
         act=Change(
-            run=f'{work(name)}\nrm -rf "$W"',
+            run=f'rm -rf "{_scratch(inventory, name, store)}"',
             done_when=Repeat(why="what is not there can be removed again", follows=True),
             undo=Keep(why="it is made anew by the next dump"),
         ),

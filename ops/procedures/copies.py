@@ -10,11 +10,10 @@ from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
 from ops.inventory.backup import Backup
 from ops.inventory.model import Inventory
-from ops.inventory.references import fetch_text
 from ops.inventory.typed import typed_ssh
-from ops.plan.model import OPS, Asked, Back, Change, Check, Keep, Repeat, Secret, Step, Var
+from ops.plan.model import OPS, Asked, Back, Change, Check, Keep, Repeat, Step, Var
 from ops.procedures import backups
-from ops.procedures.backups import FEED, settings
+from ops.procedures.backups import FEED, identity, settings
 from ops.stores import delivery, hand
 
 ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9-]{1,40}"
@@ -68,7 +67,11 @@ class Copy:
         return "\n".join(
             (
                 f"W={self.scratch}",
-                f"THROWAWAY={self.container} IMAGE={shlex.quote(self.store.image)} MEMORY={self.store.memory}",
+                *(
+                    (f"THROWAWAY={self.container} IMAGE={shlex.quote(self.store.image)} MEMORY={self.store.memory}",)
+                    if self.store.image
+                    else ()
+                ),
                 "export LC_ALL=C",
                 "exec 4>&1",
             )
@@ -89,23 +92,6 @@ def asked() -> Var:
     """Which backup is meant."""
     source = Asked(prompt="Id of the backup (the store has them by time)", pattern=ID_PATTERN)
     return Var(name="BACKUP", source=source, note="the backup")
-
-
-def identities(inventory: Inventory) -> tuple[Var, ...]:
-    """The age identities by which backups are decrypted."""
-    return tuple(
-        Var(
-            name=identity(name),
-            source=Secret(ref=reference, fetch=fetch_text(reference)),
-            note=f"the age identity {name}",
-        )
-        for name, reference in settings(inventory).identities.items()
-    )
-
-
-def identity(name: str) -> str:
-    """The variable of an age identity: the path of its file."""
-    return f"IDENTITY_{name.upper()}"
 
 
 def opened(c: Copy) -> tuple[Step, Step]:

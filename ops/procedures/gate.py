@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ops.inventory.model import Inventory
 from ops.plan.model import OPS, Asked, Change, Computed, Holds, Keep, Stage, Step, Var
-from ops.procedures import backups, copies
+from ops.procedures import backups, buckets
 from ops.procedures.backup import resource
-from ops.procedures.copies import Copy
 from ops.procedures.verify import proof
 
 WANTED = Holds(probe='test "$BACKUP_FIRST" = yes', say="a backup before the migration is wanted")
@@ -46,7 +45,9 @@ def _of_the_proof(inventory: Inventory) -> tuple[Var, ...]:
         at=OPS,
         note="the backup that is proven before the migration: this run's own",
     )
-    return (own, *copies.identities(inventory))
+    # a bucket's copy reads them, too
+    known = set(names(inventory)) & set(buckets.names(inventory))
+    return (own, *(() if known else backups.identities(inventory)))
 
 
 def resources(inventory: Inventory) -> tuple[str, ...]:
@@ -90,8 +91,7 @@ def stages(inventory: Inventory) -> tuple[Stage, ...]:
     serves = ("migrate",)
     proofs: tuple[Stage, ...] = ()
     if inventory.backup and _proven(inventory):
-        at = inventory.backup.verify.at
-        each = (Copy(inventory=inventory, name=name, at=at, purpose="verify") for name in found)
+        each = (buckets.copy(inventory, name, "verify") for name in found)
         proofs = tuple(proof(c, WANTED, "proof", serves) for c in each)
     made = tuple(backups.dumped(inventory, name, WANTED, prefix="gate", serves=serves) for name in found)
     return (*made, *proofs, stage)

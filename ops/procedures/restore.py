@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ops.datastores.bucket import Bucket
 from ops.datastores.compare import COMPARE
 from ops.datastores.kinds import live
 from ops.datastores.live import Live
@@ -13,13 +14,13 @@ from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.plan.identity import ABOUT
 from ops.plan.model import OPS, Back, Change, Check, Computed, Holds, Keep, Lease, Plan, Repeat, Stage, Step, Var, When
-from ops.procedures import backups, copies, stages, values
+from ops.procedures import backups, buckets, copies, stages, values
 from ops.procedures.backup import resource
 from ops.procedures.backups import FEED, chosen, settings
 from ops.procedures.copies import Copy
 from ops.procedures.facets import facets
 from ops.procedures.preflight import look
-from ops.procedures.verify import looked
+from ops.procedures.verify import leased, looked
 from ops.targets.compose import migrations, release
 from ops.targets.compose.release import EVERYTHING, Facets
 
@@ -60,7 +61,7 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             values.recorded("VERSION", ".version", "its version"),
             *(rows for c in each if (rows := _rows(c))),
             *backups.variables(inventory, [c.name for c in each]),
-            *copies.identities(inventory),
+            *backups.identities(inventory),
         ),
         stages=(
             *(backups.checks(inventory, c.name, chosen(c.name)) for c in each),
@@ -84,8 +85,7 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
 def restore_scratch(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     """The plan of a restore into a throwaway that stays, to look at. Raises ValueError without backups."""
     backup = settings(inventory)
-    at = backup.verify.at
-    each = tuple(Copy(inventory=inventory, name=name, at=at, purpose="scratch") for name in backup.datastores)
+    each = tuple(buckets.copy(inventory, name, buckets.SCRATCH) for name in backup.datastores)
     plan = Plan(
         procedure="restore-scratch",
         title="Restore a backup into a copy to look at",
@@ -96,12 +96,12 @@ def restore_scratch(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *values.common(inventory, "restore.scratch"),
             copies.asked(),
             *backups.variables(inventory, ()),
-            *copies.identities(inventory),
+            *backups.identities(inventory),
         ),
-        stages=(looked(inventory, at), *(_scratch(c) for c in each)),
+        stages=(*looked(inventory), *(_scratch(c) for c in each)),
         lease=Lease(
             resources=tuple(f"scratch-{c.name}" for c in each),
-            hosts=(at,) if at != OPS else tuple(sorted({s.host for s in backup.datastores.values()})),
+            hosts=leased(inventory),
         ),
     )
     return with_hooks(plan, inventory.hooks, "restore-scratch", inventory.variables)
@@ -125,7 +125,11 @@ def _scratch(c: Copy) -> Stage:
     return Stage(
         id=f"scratch-{c.name}",
         title=f"A copy of {c.name}",
-        steps=(*copies.copied(c), copies.compared(c), tell),
+        steps=(
+            *buckets.copied(c),
+            copies.compared(c),
+            buckets.tell(c) if c.at == OPS and isinstance(c.store, Bucket) else tell,
+        ),
         waves=((c.at,),),
         when=chosen(c.name),
     )

@@ -135,7 +135,7 @@ def rollback_data(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *(v for v in plain.vars if v.name not in skipped),
             backup,
             *backups.variables(inventory, [c.name for c in each]),
-            *copies.identities(inventory),
+            *backups.identities(inventory),
         ),
         stages=(
             preflight_stage,

@@ -12,7 +12,7 @@ from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
 from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat, Stage, Step, When
-from ops.procedures import backups, copies, values
+from ops.procedures import backups, buckets, copies, values
 from ops.procedures.backups import FEED, chosen, settings
 from ops.procedures.copies import Copy
 from ops.procedures.preflight import look
@@ -26,8 +26,7 @@ def verify(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
     """The plan. Raises ValueError for an inventory without backups."""
     backup = settings(inventory)
     stores = backup.datastores
-    at = backup.verify.at
-    each = tuple(Copy(inventory=inventory, name=name, at=at, purpose="verify") for name in stores)
+    each = tuple(buckets.copy(inventory, name, "verify") for name in stores)
     plan = Plan(
         procedure="backup-verify",
         title="Prove that a backup restores",
@@ -38,21 +37,31 @@ def verify(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             *values.common(inventory, "backup.verify"),
             copies.asked(),
             *backups.variables(inventory, ()),
-            *copies.identities(inventory),
+            *backups.identities(inventory),
         ),
-        stages=(looked(inventory, at), *(proof(c, chosen(c.name)) for c in each)),
+        stages=(*looked(inventory), *(proof(c, chosen(c.name)) for c in each)),
         on_failure=tuple(_failed(c) for c in each),
         lease=Lease(
             resources=tuple(f"verify-{name}" for name in stores),
-            hosts=(at,) if at != OPS else tuple(sorted({store.host for store in stores.values()})),
+            hosts=leased(inventory),
         ),
     )
     return with_hooks(plan, inventory.hooks, "backup-verify", inventory.variables)
 
 
-def looked(inventory: Inventory, at: str) -> Stage:
-    """What can be wrong where a copy is made, before anything is done."""
+def leased(inventory: Inventory) -> tuple[str, ...]:
+    """Where the leases on copies lie: with them, or with their sources where copies are made at ops."""
+    at = settings(inventory).verify.at
+    return (at,) if at != OPS else backups.leased(inventory)
+
+
+def looked(inventory: Inventory) -> tuple[Stage, ...]:
+    """What can be wrong where copies are made, before anything is done."""
     backup = settings(inventory)
+    at = backup.verify.at
+    objects = buckets.looked(inventory)
+    if len(objects) == len(backup.datastores):
+        return objects
     tools = " ".join(sorted({*delivery.TOOLS, "docker", "sha256sum"}))
     missing = (
         f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
@@ -69,7 +78,7 @@ def looked(inventory: Inventory, at: str) -> Stage:
         look("engine", "Docker answers", engine, "Start the engine, and let the user use it."),
         look("disk", f"{need} MB are free for a copy", free, "Free space, or lower backup.verify.disk_gb."),
     )
-    return Stage(id="look", title="Look where it is verified", steps=steps, waves=((at,),))
+    return Stage(id="look", title="Look where it is verified", steps=steps, waves=((at,),)), *objects
 
 
 def _asserted(c: Copy) -> Step:
@@ -209,7 +218,7 @@ def proof(c: Copy, when: When, prefix: str = "verify", serves: tuple[str, ...] =
         id=f"{prefix}-{c.name}",
         title=f"Prove a backup of {c.name}",
         steps=(
-            *copies.copied(c),
+            *buckets.copied(c),
             copies.compared(c),
             _asserted(c),
             *_report(c, good=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -124,15 +124,19 @@ class Directory:
 
         return self._guarded("list open uploads", do)
 
+    def abandon(self, prefix: str) -> None:
+        """Throws away open uploads."""
+        for key in self.open_uploads(prefix):
+            shutil.rmtree(self._parts_of(key), ignore_errors=True)
+            self._tree.tidied(self._parts_of(key).parent)
+        if left := self.open_uploads(prefix):
+            raise StoreError(f"the parts of {left[0]} can't be removed", "Look at the directory's owner and mode")
+
     def discard(self, folder: str) -> None:
         """Throws away an unfinished backup."""
         if self.size(manifest_of(folder)) is not None:
             raise StoreError(f"{folder} is a finished backup", "Only retention and a person's own hand delete those")
-        for key in self.open_uploads(folder):
-            shutil.rmtree(self._parts_of(key), ignore_errors=True)
-            self._tree.tidied(self._parts_of(key).parent)
-        if left := self.open_uploads(folder):
-            raise StoreError(f"the parts of {left[0]} can't be removed", "Look at the directory's owner and mode")
+        self.abandon(folder)
         self.delete(self.keys(folder))
 
     # --- small objects ---
@@ -205,6 +209,11 @@ class Directory:
     def keys(self, prefix: str) -> tuple[str, ...]:
         """Keys below a prefix."""
         return self._guarded("list the objects", lambda: tuple(sorted(self._tree.walked(prefix))))
+
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """Keys below a prefix, with bytes."""
+        found = {key: self.size(key) for key in self.keys(prefix)}
+        return {key: size for key, size in found.items() if size is not None}
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Folders right below a prefix."""

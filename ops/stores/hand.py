@@ -7,6 +7,7 @@ from __future__ import annotations
 import shlex
 from typing import assert_never
 
+from ops.s3 import command, path_word
 from ops.stores.settings import FileStore, S3Store, Store
 
 ACCESS_KEY = "STORE_ACCESS_KEY"
@@ -20,7 +21,7 @@ def functions(store: Store) -> str:
         case S3Store():
             return _s3(store)
         case FileStore(path=path):
-            place = _path(path)
+            place = path_word(path)
             return (
                 f'put() {{ mkdir -p "$(dirname {place}/"$1")" && cat >{place}/"$1.new" && mv {place}/"$1.new" {place}/"$1"; }}\n'
                 f'get() {{ cat {place}/"$1"; }}\n'
@@ -40,18 +41,6 @@ def credentials(store: Store) -> tuple[tuple[str, str], ...]:
 
 
 def _s3(store: S3Store) -> str:
-    environment = [f"AWS_DEFAULT_REGION={shlex.quote(store.region)}"] if store.region else []
-    if store.access_key:
-        environment += [
-            f'AWS_ACCESS_KEY_ID="$(cat "${ACCESS_KEY}")"',
-            f'AWS_SECRET_ACCESS_KEY="$(cat "${SECRET_KEY}")"',
-        ]
-    if store.ca:
-        environment.append(f"AWS_CA_BUNDLE={_path(store.ca)}")
-    if store.checksums == "when_required":
-        environment.append("AWS_REQUEST_CHECKSUM_CALCULATION=when_required")
-    end = store.reach or store.endpoint
-    words = ["aws", *(["--endpoint-url", shlex.quote(end)] if end else []), "s3"]
     more = ""
     if store.storage_class:
         more += f" --storage-class {shlex.quote(store.storage_class)}"
@@ -59,15 +48,10 @@ def _s3(store: S3Store) -> str:
         more += f" --sse {shlex.quote(store.encryption)}"
     if store.kms_key:
         more += f" --sse-kms-key-id {shlex.quote(store.kms_key)}"
-    call = " \\\n  ".join((" ".join(environment), " ".join(words))) if environment else " ".join(words)
     root = f"s3://{store.bucket}"
     return (
-        f's3() {{ {call} "$@"; }}\n'
+        f's3() {{ {command(store, ACCESS_KEY, SECRET_KEY)} s3 "$@"; }}\n'
         f'put() {{ s3 cp --only-show-errors{more} - "{root}/$1"; }}\n'
         f'get() {{ s3 cp --only-show-errors "{root}/$1" -; }}\n'
         f'have() {{ s3 ls --recursive "{root}/$1"; }}'
     )
-
-
-def _path(path: str) -> str:
-    return "~/" + shlex.quote(path[2:]) if path.startswith("~/") else shlex.quote(path)

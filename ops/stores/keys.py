@@ -53,6 +53,11 @@ class Place:
         """What all keys of a datastore's backups begin with."""
         return f"{self.folder}{_named(name)}/"
 
+    def objects(self, datastore: str) -> str:
+        """What the keys begin with of single objects that the backups of a datastore share: beside the backups, so that
+        to list these stays cheap."""
+        return f"{self.folder.removesuffix('/')}.objects/{_named(datastore)}/"
+
     def backup(self, datastore: str, backup_id: str) -> BackupKeys:
         """The keys of one backup. Raises BadKey."""
         started(backup_id)

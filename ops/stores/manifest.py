@@ -59,6 +59,19 @@ class Fingerprint(_Record):
     """Rows, documents, keys or files in all."""
 
 
+class Objects(_Record):
+    """Of a backup whose content lies in objects that it shares with others: how many, and what they cost this time."""
+
+    count: Count
+    """Objects that belong to it."""
+    bytes: Count
+    """Their content."""
+    read: Count
+    """Bytes read from the source this time; the rest was known to be unchanged."""
+    stored: Count
+    """Bytes added to the store this time."""
+
+
 class Manifest(_Record):
     """A finished backup."""
 
@@ -110,6 +123,8 @@ class Manifest(_Record):
     """Sentences: what the service could not give."""
     opsbook: str
     """Version of Opsbook."""
+    objects: Objects | None = None
+    """Of a bucket: what its index names; `size`, `raw` and `sha256` are then the index's."""
 
     @property
     def created_at(self) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -49,6 +49,10 @@ class BackupStore(Protocol):
 
     def open_uploads(self, prefix: str) -> tuple[str, ...]:
         """Keys of uploads that were begun and neither finished nor thrown away."""
+        ...
+
+    def abandon(self, prefix: str) -> None:
+        """Throws away the open uploads whose keys begin so; objects stay."""
         ...
 
     def discard(self, folder: str) -> None:
@@ -98,6 +102,10 @@ class BackupStore(Protocol):
 
     def keys(self, prefix: str) -> tuple[str, ...]:
         """All keys that begin so, sorted."""
+        ...
+
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """The same with the bytes of each."""
         ...
 
     def folders(self, prefix: str) -> tuple[str, ...]:

@@ -93,11 +93,15 @@ class Bucket:
         """Keys of open uploads."""
         return tuple(sorted({key for key, _ in self._uploads.open(prefix)}))
 
+    def abandon(self, prefix: str) -> None:
+        """Throws away open uploads."""
+        self._uploads.abort(prefix)
+
     def discard(self, folder: str) -> None:
         """Throws away an unfinished backup."""
         if self.size(manifest_of(folder)) is not None:
             raise StoreError(f"{folder} is a finished backup", "Only retention and a person's own hand delete those")
-        self._uploads.abort(folder)
+        self.abandon(folder)
         self.delete(self.keys(folder))
 
     # --- small objects ---
@@ -192,8 +196,12 @@ class Bucket:
 
     def keys(self, prefix: str) -> tuple[str, ...]:
         """Keys below a prefix."""
+        return tuple(sorted(self.sizes(prefix)))
+
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """Keys below a prefix, with bytes."""
         pages = self._calls.pages("list the objects", "list_objects_v2", Prefix=prefix)
-        return tuple(sorted(str(one["Key"]) for page in pages for one in page.get("Contents", ())))
+        return {str(one["Key"]): int(one["Size"]) for page in pages for one in page.get("Contents", ())}
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Folders right below a prefix."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.s3 import S3Bucket
 from ops.stores.errors import StoreError
 from ops.stores.s3_errors import code_of, refused, unreached
-from ops.stores.settings import S3Store
 
 LONGEST = 7 * 24 * 3600
 """Seconds that a presigned URL may live."""
@@ -28,14 +28,20 @@ class Calls:
     """A bucket's server. Threads may share one: both clients are made before the first call."""
 
     def __init__(
-        self, settings: S3Store, credentials: Mapping[str, str], root: Path, patience: Patience | None = None
+        self,
+        settings: S3Bucket,
+        credentials: Mapping[str, str],
+        root: Path,
+        patience: Patience | None = None,
+        what: str = "the backup store",
     ) -> None:
         """``credentials``: ``access_key`` and ``secret_key``, or nothing for boto3's own chain; ``root``: the
-        repository. Nothing is connected yet. Raises StoreError."""
+        repository; ``what``: what messages call it. Nothing is connected yet. Raises StoreError."""
         from boto3.session import Session
         from botocore.exceptions import BotoCoreError, ClientError
 
         self.settings = settings
+        self._what = what
         self.patience = patience or Patience()
         self._client_error, self._core_error = ClientError, BotoCoreError
         verify = _verify(settings, root)
@@ -76,7 +82,7 @@ class Calls:
         except self._client_error as error:
             if code_of(error) in absent:
                 return None
-            raise refused(error, doing) from None
+            raise refused(error, doing, self._what) from None
         except self._core_error as error:
             raise unreached(error, doing, self.address) from None
         return answer
@@ -97,7 +103,7 @@ class Calls:
             if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
                 return False
             if code != "NotImplemented":
-                raise refused(error, doing) from None
+                raise refused(error, doing, self._what) from None
             self.must(doing, operation, **params)
         except self._core_error as error:
             raise unreached(error, doing, self.address) from None
@@ -109,7 +115,7 @@ class Calls:
             yield from self._own.get_paginator(operation).paginate(Bucket=self.settings.bucket, **params)
         except self._client_error as error:
             if code_of(error) not in absent:
-                raise refused(error, doing) from None
+                raise refused(error, doing, self._what) from None
         except self._core_error as error:
             raise unreached(error, doing, self.address) from None
 
@@ -143,7 +149,7 @@ class BrokenOff(StoreError):
     """An answer ended too early; the rest may be asked for."""
 
 
-def _config(settings: S3Store, patience: Patience, checksums: str) -> Any:
+def _config(settings: S3Bucket, patience: Patience, checksums: str) -> Any:
     from botocore.config import Config
 
     return Config(  # type: ignore[no-untyped-call]
@@ -158,7 +164,7 @@ def _config(settings: S3Store, patience: Patience, checksums: str) -> Any:
     )
 
 
-def _verify(settings: S3Store, root: Path) -> str | None:
+def _verify(settings: S3Bucket, root: Path) -> str | None:
     if not settings.ca:
         return None
     path = root / Path(settings.ca).expanduser()

@@ -42,6 +42,7 @@ _REMEDIES = {
     "NotImplemented": _OLD,
     "BadDigest": "The bytes were damaged on the way: run the command again",
     "InvalidDigest": "The bytes were damaged on the way: run the command again",
+    "InvalidObjectState": "It is archived: restore it to a class that can be read, or exclude it",
     "NoSuchUpload": "Somebody threw the upload away, or began another: take the backup again",
     "EntityTooSmall": "S3 takes parts of 5 MiB at least, but for the last: use larger parts",
     "EntityTooLarge": "Use smaller parts, or more of them",
@@ -55,8 +56,8 @@ def code_of(error: Any) -> str:
     return code if re.fullmatch(r"[A-Za-z0-9.]{1,60}", code) else "an error without a code"
 
 
-def refused(error: Any, doing: str) -> StoreError:
-    """A server's refusal (botocore's ClientError), met while ``doing`` something."""
+def refused(error: Any, doing: str, what: str = "the backup store") -> StoreError:
+    """A server's refusal (botocore's ClientError), met while ``doing`` something. ``what``: what refuses."""
     code = code_of(error)
     meta = error.response.get("ResponseMetadata", {})
     status = int(meta.get("HTTPStatusCode") or 0)
@@ -65,12 +66,12 @@ def refused(error: Any, doing: str) -> StoreError:
     if code == "RequestTimeTooSkewed" or (status == 403 and abs(skew) >= SKEW):
         by = f"{_span(skew)} {'ahead of' if skew > timedelta() else 'behind'} the store's" if skew else "wrong"
         return StoreError(
-            f"the backup store refuses to {doing}: this machine's clock is {by}",
+            f"{what} refuses to {doing}: this machine's clock is {by}",
             "Set the clock, e.g. timedatectl set-ntp true, then run the command again",
         )
     if status >= 500 or code in ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"):
-        return StoreError(f"the backup store fails to {doing}, again and again: {status} {code}", _LATER)
-    return StoreError(f"the backup store refuses to {doing}: {code}", _REMEDIES.get(code, _LOOK))
+        return StoreError(f"{what} fails to {doing}, again and again: {status} {code}", _LATER)
+    return StoreError(f"{what} refuses to {doing}: {code}", _REMEDIES.get(code, _LOOK))
 
 
 def unreached(error: Exception, doing: str, address: str) -> StoreError:
@@ -85,8 +86,8 @@ def unreached(error: Exception, doing: str, address: str) -> StoreError:
             | "TokenRetrievalError"
         ):
             return StoreError(
-                "there are no credentials for the backup store",
-                "Set access_key and secret_key of the store, or log in so that boto3 finds some (aws sts"
+                f"there are no credentials for {address}",
+                "Set access_key and secret_key in the inventory, or log in so that boto3 finds some (aws sts"
                 " get-caller-identity shows them)",
             )
         case "SSLError":

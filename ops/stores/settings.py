@@ -6,13 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ops.s3 import S3Bucket
 from ops.settings import Settings
-
-Reference = Annotated[str, Field(pattern=r"^(env|file|cmd|aws-sm|aws-ssm):.+$")]
-"""Where a value comes from: ``env:NAME``, ``file:PATH``, ``cmd:TEXT``, ``aws-sm:SECRET[#key]``, ``aws-ssm:NAME``."""
-
-Url = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?$")]
-"""Scheme, host and port, without a path."""
 
 
 class Lock(Settings):
@@ -25,29 +20,13 @@ class Lock(Settings):
     """Days from the end of a backup."""
 
 
-class S3Store(Settings):
+class S3Store(S3Bucket):
     """A bucket on AWS or on any server that speaks S3."""
 
     kind: Literal["s3"] = "s3"
     """A bucket."""
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    """Name of the bucket. It must exist."""
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/)*$")] = ""
     """Put before every key, ends with ``/``, e.g. ``opsbook/``; empty: the bucket is the backups' alone."""
-    endpoint: Url = ""
-    """Address that the hosts use, e.g. ``https://s3.example.com:8443``; empty: AWS."""
-    reach: Url = ""
-    """Address at which the ops machine reaches it when that differs from ``endpoint``."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
-    """Region of the bucket; servers other than AWS often take any."""
-    style: Literal["path", "virtual"] = "path"
-    """``path``: the bucket stands in the path; ``virtual``: before the host name."""
-    ca: str = ""
-    """File with the server's certificate authority, relative to the repository; empty: the system's."""
-    access_key: Reference | None = None
-    """Reference to the access key; without both keys boto3's own chain is asked (environment, profile, role)."""
-    secret_key: Reference | None = None
-    """Reference to the secret key; never the key itself."""
     encryption: Literal["", "AES256", "aws:kms"] = ""
     """Server-side encryption asked for with every upload, besides our own; empty: as the bucket does by default. Say
     ``aws:kms`` also where that is the bucket's default: parts then can't be compared by their MD5."""
@@ -57,14 +36,9 @@ class S3Store(Settings):
     """Storage class of the dumps, e.g. ``STANDARD_IA``; empty: the bucket's default, which manifests always have."""
     lock: Lock | None = None
     """Object lock for finished backups; empty: none of ours."""
-    checksums: Literal["when_supported", "when_required"] = "when_supported"
-    """``when_required`` for older servers, which refuse the checksums that S3 clients send since 2025 or store them
-    inside the object."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if (self.access_key is None) != (self.secret_key is None):
-            raise ValueError("give both access_key and secret_key, or neither for boto3's own chain")
         if self.kms_key and self.encryption != "aws:kms":
             raise ValueError("kms_key needs encryption: aws:kms")
         if self.storage_class in ("GLACIER", "DEEP_ARCHIVE"):

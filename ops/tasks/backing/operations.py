@@ -12,13 +12,14 @@ from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Nat
 from ops.inventory.load import Loaded
 from ops.plan.bind import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, copies, verify
+from ops.procedures import backups, buckets, copies, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError
 from ops.stores.keys import BackupKeys
 from ops.stores.manifest import Manifest, Measured, Verification, encode, told
 from ops.stores.parts import Told, whole
 from ops.stores.port import BackupStore
+from ops.tasks.backing.buckets import Buckets
 from ops.tasks.backing.carrier import Carrier
 from ops.tasks.backing.companion import companion
 from ops.tasks.machines import ops_state
@@ -39,6 +40,7 @@ class Operations:
 
     def natives(self) -> Natives:
         """All of them by name."""
+        bucket = Buckets(self._loaded, lambda: self.store, lambda call: self._keys(call.work, call.values))
         return Natives(
             steps={
                 backups.OPEN: self._told(self.open),
@@ -46,6 +48,8 @@ class Operations:
                 backups.KEEP: self._told(self.keep),
                 copies.LOOK: self._told(self.look),
                 verify.FILE: self._told(self.file),
+                backups.COPY: self._told(bucket.copy),
+                buckets.LOAD: self._told(bucket.load),
             },
             feeds={backups.FEED: self._companion},
         )
@@ -71,6 +75,8 @@ class Operations:
         if self.store.size(where.manifest) is not None:
             return "this backup was finished before something else failed: it stays"
         self.store.discard(where.folder)
+        # whole objects stay: the next backup finds them there
+        self.store.abandon(where.place.objects(where.datastore))
         return "what was sent is thrown away"
 
     def keep(self, call: NativeCall) -> str:
@@ -209,6 +215,7 @@ class Operations:
             newest=None,
             gaps=own.gaps,
             opsbook=ours,
+            objects=records.Objects(**dump["objects"]) if "objects" in dump else None,
         )
 
     def _verification(self, where: BackupKeys, found: dict[str, Any]) -> Verification:
