@@ -144,6 +144,7 @@ while IFS= read -r one; do
   if [ -n "${{INTO:-}}" ]; then
     to=$INTO/$name
     case /$name in *//*|*/./*|*/../*|*/.|*/..) to=$INTO/$sum; echo "$name can be no path: it lies as $sum" ;; esac
+    printf '%s\\n' "$one" >>"$INTO.index"
     case $to in */) mkdir -p "$to" ;; *) mkdir -p "$(dirname "$to")"; cp "$W/object" "$to" ;; esac
   fi
 done

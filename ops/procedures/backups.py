@@ -272,8 +272,10 @@ def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     )
     return Step(
         id="dump",
-        title=f"Dump {name}, compress, encrypt, send",
-        why=f"{basis}; only ciphertext leaves the host",
+        title=f"Copy what changed in {name}, encrypted" if bucket else f"Dump {name}, compress, encrypt, send",
+        why="each content lies in the store once; the index is the backup"
+        if bucket
+        else f"{basis}; only ciphertext leaves the host",
         act=Change(
             run=text,
             done_when=f'test -e "{path}/dumped"',

@@ -68,7 +68,7 @@ def _load(c: Copy) -> Step:
             c.head,
             hand.functions(c.backup.store),
             backups.objects(c.inventory, c.name),
-            *((f'INTO="{into(c)}"', 'rm -rf "$INTO"; mkdir -p "$INTO"') if kept else ()),
+            *((f'INTO="{into(c)}"', 'rm -rf "$INTO" "$INTO.index"; mkdir -p "$INTO"') if kept else ()),
             "load() {",
             c.texts.load,
             "}",
@@ -76,7 +76,7 @@ def _load(c: Copy) -> Step:
             f'true >"{mark}"',
         )
     )
-    gone = f'rm -rf "{into(c)}" "{mark}"' if kept else f'rm -f "{mark}"'
+    gone = f'rm -rf "{into(c)}" "{into(c)}.index" "{mark}"' if kept else f'rm -f "{mark}"'
     return Step(
         id="load",
         title="Read every object back",
@@ -101,7 +101,10 @@ def tell(c: Copy) -> Step:
         title="Where it lies, and how to remove it",
         why="the copy stays until somebody removes it",
         act=Change(
-            run=f'{c.head}\necho "look at it: {into(c)}"\necho "remove it:  rm -rf {into(c)}"\nrm -rf "$W"',
+            run=(
+                f'W={c.scratch} INTO={into(c)}\necho "look at it: $INTO, with type and metadata of each key in $INTO.index"\n'
+                'echo "remove it:  rm -rf $INTO $INTO.index"\nrm -rf "$W"'
+            ),
             done_when=Repeat(why="it only says where the copy is"),
             undo=Keep(why="it only said where the copy is"),
         ),

@@ -193,6 +193,8 @@ class Buckets:
         with (work / "lines").open("w", encoding="utf-8") as lines:
             for line in reading.lines(_entries(work / "index"), call.say):
                 lines.write(line)
+        if into:
+            (work / "index").replace(into.with_name(f"{into.name}.index"))
         _sorted(work / "lines", work / "held")
         problem.unlink()
         with (work / "times").open("a", encoding="utf-8") as times:

@@ -1,4 +1,4 @@
-"""The objects of a bucket's backup on their way back: read, decrypted, hashed to the last byte; written where wanted."""
+"""The objects of a bucket's backup on their way back: read, decrypted, hashed to the last byte."""
 
 from __future__ import annotations
 
