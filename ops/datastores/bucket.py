@@ -57,7 +57,7 @@ def keys(name: str) -> tuple[str, str]:
 def texts(settings: Bucket, name: str) -> Texts:
     """The shell texts of the datastore ``name``: what hands do in the place of the tool, with the AWS client. Beside
     what all texts read they read ``$OBJECTS`` (the place of the objects in the store), ``$FAMILY`` and ``$INTO``, and
-    call ``put``, ``get``, ``have`` (of the store) and ``encrypt``."""
+    call ``put``, ``get``, ``have`` (of the store) and ``encrypt``. ``dump`` prints the index of all objects."""
     access, secret = keys(name)
     secrets = ((access, settings.access_key), (secret, settings.secret_key))
     return Texts(

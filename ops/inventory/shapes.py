@@ -54,6 +54,7 @@ WORDS = {
     r"^[1-9][0-9]*[mg]$": "a size such as 512m or 2g",
     r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$": "host or host:port",
     r"^(/[A-Za-z0-9._/-]+|system)?$": "an absolute path, `system`, or nothing",
+    r"^[^\x00-\x1f\x7f]*$": "text without control characters",
     r"^[a-z_.]+$": "a parameter's name in lower case",
     r"^(env|file|cmd|aws-sm|aws-ssm):.+$": "env:NAME, file:PATH, cmd:COMMAND, aws-sm:ID or aws-ssm:NAME, in one line",
 }

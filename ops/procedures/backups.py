@@ -13,14 +13,15 @@ from ops.inventory.model import Inventory
 from ops.inventory.references import fetch_text
 from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Back, Change, Computed, Given, Keep, Option, Repeat, Secret, Stage, Step, Var, When
+from ops.procedures import objects
+from ops.procedures.objects import identity
 from ops.procedures.preflight import look
 from ops.stores import delivery, hand, keys
-from ops.stores.index import family
 from ops.stores.settings import S3Store
 
 FEED = "backup"
 """The companion that answers the hosts' offers and wishes."""
-OPEN, COPY, KEEP, DISCARD = "backup.open", "backup.copy", "backup.keep", "backup.discard"
+OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
 """Operations on the store."""
 MAKING = ("backup", "gate", "present")
 """What the ids of stages begin with that make a backup."""
@@ -86,11 +87,6 @@ def identities(inventory: Inventory) -> tuple[Var, ...]:
         _secret(identity(name), reference, f"the age identity {name}")
         for name, reference in settings(inventory).identities.items()
     )
-
-
-def identity(name: str) -> str:
-    """The variable of an age identity: the path of its file."""
-    return f"IDENTITY_{name.upper()}"
 
 
 def _secret(name: str, reference: str, note: str) -> Var:
@@ -166,7 +162,11 @@ def dumped(
         steps=(
             _open(inventory, name),
             *((_answers(name, store, own),) if own.secrets and store.host != OPS else ()),
-            _dump(inventory, name, store, own),
+            (
+                objects.copied(backup, store, name, place(inventory), _scratch(inventory, name, store))
+                if isinstance(store, Bucket)
+                else _dump(inventory, name, store, own)
+            ),
             _keep(inventory, name, store, own),
             _clear(inventory, name, store),
         ),
@@ -181,14 +181,6 @@ def _scratch(inventory: Inventory, name: str, store: AnyDatastore) -> str:
     """A run's scratch directory for a datastore, as shell text."""
     base = f"$PWD/.opsbook/{inventory.slug}" if store.host == OPS else "$APP/.opsbook"
     return f"{base}/runs/$RUN/work-{name}"
-
-
-def objects(inventory: Inventory, name: str) -> str:
-    """The lines by which texts find a bucket's objects in the store; none for other datastores."""
-    backup = settings(inventory)
-    if not isinstance(backup.datastores[name], Bucket):
-        return ""
-    return f"OBJECTS={place(inventory).objects(name)} FAMILY={family(backup.recipients)}"
 
 
 def _open(inventory: Inventory, name: str) -> Step:
@@ -218,18 +210,11 @@ def _open(inventory: Inventory, name: str) -> Step:
 def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> Step:
     backup = settings(inventory)
     recipients = " ".join(f"-r {r}" for r in backup.recipients)
-    bucket = isinstance(store, Bucket)
     path = _scratch(inventory, name, store)
     text = "\n".join(
         (
-            f'W="{path}"' if bucket else f"W={path}",
-            *(
-                (hand.functions(backup.store), objects(inventory, name))
-                if bucket
-                else (
-                    f"IMAGE={shlex.quote(store.image)} MEMORY={store.memory} THROWAWAY={throwaway(inventory, name)}-dump",
-                )
-            ),
+            f"W={path}",
+            f"IMAGE={shlex.quote(store.image)} MEMORY={store.memory} THROWAWAY={throwaway(inventory, name)}-dump",
             f"PART_MB={backup.part_mb} PARALLEL={backup.parallel}",
             "export LC_ALL=C",
             "exec 4>&1",
@@ -256,7 +241,7 @@ def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
             'touch "$W/offered"',
             'jq -Rn --arg server "$server" --arg sha256 "$(cut -d" " -f1 "$W/sha256")" --argjson raw "$raw" --argjson seconds "$SECONDS" \\',
             '  --arg fingerprint "$(sha256sum <"$W/fingerprint" | cut -d" " -f1)" --argjson entries "$(wc -l <"$W/fingerprint")" \\',
-            "  --argjson rows \"$(awk -F'\\t' '$1 ~ /^(table|collection|key|file|object)$/ { n += $3 } END { print n + 0 }' \"$W/fingerprint\")\" \\",
+            "  --argjson rows \"$(awk -F'\\t' '$1 ~ /^(table|collection|key|file)$/ { n += $3 } END { print n + 0 }' \"$W/fingerprint\")\" \\",
             '  \'[inputs | split(" ") | select(.[0] | startswith("part.")) | {number: (.[0][5:] | tonumber), size: (.[1] | tonumber), md5: .[2]}]',
             "  | sort_by(.number) as $parts | {schema: 1, server: $server, sha256: $sha256, raw: $raw, seconds: $seconds, parts: $parts,",
             '    fingerprint: {sha256: $fingerprint, entries: $entries, rows: $rows}}\' <"$W/offered" >"$W/dump.json"',
@@ -272,27 +257,17 @@ def _dump(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     )
     return Step(
         id="dump",
-        title=f"Copy what changed in {name}, encrypted" if bucket else f"Dump {name}, compress, encrypt, send",
-        why="each content lies in the store once; the index is the backup"
-        if bucket
-        else f"{basis}; only ciphertext leaves the host",
+        title=f"Dump {name}, compress, encrypt, send",
+        why=f"{basis}; only ciphertext leaves the host",
         act=Change(
             run=text,
             done_when=f'test -e "{path}/dumped"',
             undo=Back(run=f'rm -rf "{path}"', until=f'test ! -e "{path}"'),
         ),
-        reads=(
-            *("APP", "RUN", "STORE_CA", *(v for v, _ in own.secrets)),
-            # the tool reads the last index, so that what did not change need not travel
-            *((*(v for v, _ in hand.credentials(backup.store)), *map(identity, backup.identities)) if bucket else ()),
-        ),
+        reads=("APP", "RUN", "STORE_CA", *(v for v, _ in own.secrets)),
         timeout=backup.timeout,
-        at=OPS if bucket else "",
-        native=COPY if bucket else "",
-        feed="" if bucket else FEED,
-        cancel=""
-        if bucket
-        else (
+        feed=FEED,
+        cancel=(
             f"W={path} IMAGE={shlex.quote(store.image)}\n{own.cancel}\n"
             f"docker rm -fv {throwaway(inventory, name)}-dump 2>/dev/null || true"
         ),
@@ -323,6 +298,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     said = " ".join(f"--arg {k} {shlex.quote(v)}" for k, v in facts.items())
     recipients = ", ".join(f'"{r}"' for r in backup.recipients)
     level = getattr(store, "fingerprint", "exact")
+    more = ", objects: .objects" if isinstance(store, Bucket) else ""
     text = "\n".join(
         (
             hand.functions(backup.store),
@@ -333,7 +309,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
             f'  --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" {said} \\',
             "  '{schema: 1, id: $id, app: $app, environment: $environment, datastore: $datastore, kind: $kind, created: $created, run: $id, owner: $owner,",
             '    reason: $reason, release: "", host: $host, server: .server, image: $image, size: $size, raw: .raw, sha256: .sha256, parts: 1, seconds: .seconds,',
-            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), newest: null, gaps: [], opsbook: "by hand"}}\' |',
+            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), newest: null, gaps: [], opsbook: "by hand"{more}}}\' |',
             f'  put "{at}/manifest.json"',
         )
     )

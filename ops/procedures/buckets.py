@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops.datastores.bucket import Bucket
 from ops.inventory.model import Inventory
 from ops.plan.model import OPS, Back, Change, Keep, Repeat, Stage, Step
-from ops.procedures import backups, copies
+from ops.procedures import backups, copies, objects
 from ops.procedures.backups import chosen, settings
 from ops.procedures.copies import Copy
 from ops.procedures.preflight import look
@@ -67,7 +67,7 @@ def _load(c: Copy) -> Step:
         (
             c.head,
             hand.functions(c.backup.store),
-            backups.objects(c.inventory, c.name),
+            objects.where(c.backup, backups.place(c.inventory), c.name),
             *((f'INTO="{into(c)}"', 'rm -rf "$INTO" "$INTO.index"; mkdir -p "$INTO"') if kept else ()),
             "load() {",
             c.texts.load,

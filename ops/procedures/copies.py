@@ -13,7 +13,8 @@ from ops.inventory.model import Inventory
 from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Asked, Back, Change, Check, Keep, Repeat, Step, Var
 from ops.procedures import backups
-from ops.procedures.backups import FEED, identity, settings
+from ops.procedures.backups import FEED, settings
+from ops.procedures.objects import identity
 from ops.stores import delivery, hand
 
 ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9-]{1,40}"

@@ -403,7 +403,7 @@ def test_hands_and_tool_open_each_others_backups(filled: Shop, tmp_path: Path) -
     run = "20261121T162647Z-hand"
     filled.put("odd\\name\t.txt", b"odd\n", Metadata={"a": "b"})
     by_hand = Hands(filled, "backup", {"RUN": f"hand-{run}", "REASON": "by hand"}, tmp_path)
-    by_hand.paste(*(f"backup-assets.{step}" for step in ("open", "dump", "keep", "clear")))
+    by_hand.paste(*(f"backup-assets.{step}" for step in ("open", "copy", "keep", "clear")))
     told = filled.newest()
     assert told["id"] == run
     assert told["opsbook"] == "by hand"

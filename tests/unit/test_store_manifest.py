@@ -143,7 +143,7 @@ def test_it_reads_what_stands_in_the_bucket() -> None:
     found = manifest(WHERE, json.dumps(plain(added="by a later version")).encode())
     assert found.created_at == datetime(2026, 11, 21, 16, 28, 1, tzinfo=UTC)
     assert found.recipients == ("age1a", "age1b")
-    assert json.loads(encode(found)) == plain()
+    assert json.loads(encode(found)) == plain() | {"objects": None}
 
 
 @pytest.mark.parametrize(

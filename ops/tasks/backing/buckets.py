@@ -16,7 +16,7 @@ from ops.datastores import bucket
 from ops.datastores.bucket import Bucket
 from ops.engine.natives import NativeCall
 from ops.inventory.load import Loaded
-from ops.procedures import backups
+from ops.procedures import backups, objects
 from ops.stores import index
 from ops.stores.backup import Backup
 from ops.stores.catalogue import backups as catalogue
@@ -57,7 +57,7 @@ class Buckets:
         work = self._fresh(call, f"work-{where.datastore}")
         part = backup.part_mb << 20
         with self._earlier(call, where, work) as (known, doubted):
-            objects = Objects(
+            copying = Objects(
                 self._source(settings, where.datastore, call),
                 store,
                 where.place.objects(where.datastore),
@@ -72,10 +72,10 @@ class Buckets:
                 (work / "index").open("w", encoding="utf-8") as lines,
                 (work / "lines").open("w", encoding="utf-8") as marks,
             ):
-                for one in objects.copied(known, call.say):
+                for one in copying.copied(known, call.say):
                     lines.write(one.line())
                     marks.write(index.mark(one.key, one.sha256, one.size, one.headers))
-        counted = objects.counted
+        counted = copying.counted
         if not counted.objects:
             raise StoreError(
                 f"there is not one object to copy in bucket {settings.bucket}"
@@ -87,16 +87,16 @@ class Buckets:
         packed(work / "fingerprint", work / "fingerprint.age", backup.recipients)
         told = uploaded(store, where.data, work / "data.age", part)
         sent(store, where.fingerprint, work / "fingerprint.age", part)
-        store.put(where.dump, self._dump(work, told, objects, time.monotonic() - began))
+        store.put(where.dump, self._dump(work, told, copying, time.monotonic() - began))
         (work / "dumped").touch()
         return counted.said() + (f"; {counted.gone} went away meanwhile" if counted.gone else "")
 
-    def _dump(self, work: Path, told: tuple[Told, ...], objects: Objects, seconds: float) -> bytes:
+    def _dump(self, work: Path, told: tuple[Told, ...], copying: Objects, seconds: float) -> bytes:
         """What `keep` makes a manifest of."""
-        counted = objects.counted
+        counted = copying.counted
         found = {
             "schema": 1,
-            "server": objects.server or "S3",
+            "server": copying.server or "S3",
             "sha256": _sha256(work / "data.age"),
             "raw": (work / "index").stat().st_size,
             "seconds": round(seconds, 1),
@@ -120,7 +120,7 @@ class Buckets:
         self, call: NativeCall, where: BackupKeys, work: Path
     ) -> Iterator[tuple[Iterator[Entry], frozenset[str]]]:
         """The newest earlier index that one of our identities opens, and the names of objects that are doubted."""
-        names = [n for n in map(backups.identity, self._identities) if n in call.secrets]
+        names = [n for n in map(objects.identity, self._identities) if n in call.secrets]
         found = catalogue(self._store(), where.place, where.datastore).backups
         doubted: set[str] = set()
         newest: Path | None = None
@@ -208,7 +208,7 @@ class Buckets:
         good = [name for name, opens in rows if opens == "true"]
         if not good:
             raise StoreError("no identity opens it", "The step before says which were tried")
-        return call.secrets[backups.identity(good[time.localtime().tm_yday % len(good)])]
+        return call.secrets[objects.identity(good[time.localtime().tm_yday % len(good)])]
 
     def _into(self, call: NativeCall, where: BackupKeys) -> Path | None:
         """An empty directory for a copy to look at; None when objects are only looked at."""

@@ -12,7 +12,7 @@ from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Nat
 from ops.inventory.load import Loaded
 from ops.plan.bind import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, buckets, copies, verify
+from ops.procedures import backups, buckets, copies, objects, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError
 from ops.stores.keys import BackupKeys
@@ -48,7 +48,7 @@ class Operations:
                 backups.KEEP: self._told(self.keep),
                 copies.LOOK: self._told(self.look),
                 verify.FILE: self._told(self.file),
-                backups.COPY: self._told(bucket.copy),
+                objects.COPY: self._told(bucket.copy),
                 buckets.LOAD: self._told(bucket.load),
             },
             feeds={backups.FEED: self._companion},
