@@ -55,6 +55,7 @@ WORDS = {
     r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$": "host or host:port",
     r"^(/[A-Za-z0-9._/-]+|system)?$": "an absolute path, `system`, or nothing",
     r"^[^\x00-\x1f\x7f]*$": "text without control characters",
+    r"^[A-Za-z0-9_./*?@%+=:,-]+$": "keys of letters, digits and `_ . / @ % + = : , -`, with * and ? for any",
     r"^[a-z_.]+$": "a parameter's name in lower case",
     r"^(env|file|cmd|aws-sm|aws-ssm):.+$": "env:NAME, file:PATH, cmd:COMMAND, aws-sm:ID or aws-ssm:NAME, in one line",
 }
