@@ -13,7 +13,12 @@ from ops.inventory.document import Document
 from ops.inventory.problems import Path_, Problem
 from ops.inventory.shapes import WORDS, at, fields, meaning
 
-KINDS = frozenset(("http", "tls", "command", "haproxy", "none", "compose"))
+KINDS = frozenset(
+    (
+        *("http", "tls", "command", "haproxy", "none", "compose"),
+        *("postgres", "redis", "mongodb", "files", "bucket", "s3", "file"),
+    )
+)
 """Tags of the models' unions; pydantic puts them between the keys of an error's place."""
 
 
@@ -32,18 +37,23 @@ def where(data: Any, error: ErrorDetails) -> tuple[Path_, bool]:
     path: Path_ = ()
     location = error["loc"]
     is_key = error["type"] == "extra_forbidden" or location[-1:] == ("[key]",)
+    tagged = False
     for i, part in enumerate(location):
         last = i == len(location) - 1
         if part == "[key]" or not isinstance(data, dict | list):
             break
         if isinstance(data, dict):
+            # a kind stands in the location, not in the file; a key may have the same name
+            if part in KINDS and data.get("kind") == part and not tagged:
+                tagged = True
+                continue
             if part not in data and part in KINDS and not (last and error["type"] == "missing"):
                 continue
             path += (part,)
-            data = data.get(part)
+            data, tagged = data.get(part), False
         else:
             path += (part,)
-            data = data[part] if isinstance(part, int) and part < len(data) else None
+            data, tagged = data[part] if isinstance(part, int) and part < len(data) else None, False
     return path, is_key
 
 

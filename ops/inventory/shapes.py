@@ -57,6 +57,8 @@ WORDS = {
     r"^[^\x00-\x1f\x7f]*$": "text without control characters",
     r"^[A-Za-z0-9_./*?@%+=:,-]+$": "keys of letters, digits and `_ . / @ % + = : , -`, with * and ? for any",
     r"^[a-z_.]+$": "a parameter's name in lower case",
+    r"^[^\x00-\x1f\x7f]*$": "text of one line",
+    r"^[A-Za-z0-9_./*?@%+=:,-]+$": "a pattern of letters, digits, `* ?` and `_ . / @ % + = : , -`",
     r"^(env|file|cmd|aws-sm|aws-ssm):.+$": "env:NAME, file:PATH, cmd:COMMAND, aws-sm:ID or aws-ssm:NAME, in one line",
 }
 """Each pattern of the models in words; a test asks that none is missing."""

@@ -104,14 +104,14 @@ def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             for key in [found["Key"] for page in pages for found in page.get("Contents", ())]:
                 one.client.delete_object(Bucket=bucket, Key=key)
             one.client.delete_bucket(Bucket=bucket)
-        made.bucket.empty()
+        made.bucket.keep()
 
 
 @pytest.fixture
 def filled(shop: Shop) -> Shop:
     """The bucket as the lab's, and no backup of it."""
     shop.before.well()
-    shop.house.bucket.empty()
+    shop.house.bucket.keep()
     shop.refill()
     return shop
 

@@ -105,6 +105,7 @@ def plain(**other: object) -> dict[str, Any]:
         "newest": 1_795_000_000,
         "gaps": [],
         "opsbook": "0.1.0",
+        "objects": None,
     }
     return found | other
 

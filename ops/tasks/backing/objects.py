@@ -90,7 +90,7 @@ class Objects:
         self._there = {key[cut:]: size for key, size in self._store.sizes(self._place).items()}
         waiting: deque[Future[Entry | None]] = deque()
         told = time.monotonic()
-        earlier = _Earlier(known)
+        earlier = Earlier(known)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 for listed in self._source.listed():
@@ -204,7 +204,7 @@ class Objects:
             )
 
 
-class _Earlier:
+class Earlier:
     """An earlier index beside a listing: both in the server's order, so that neither is held in memory. Where the order
     is another one, objects are only read again."""
 
