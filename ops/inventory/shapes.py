@@ -54,8 +54,6 @@ WORDS = {
     r"^[1-9][0-9]*[mg]$": "a size such as 512m or 2g",
     r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$": "host or host:port",
     r"^(/[A-Za-z0-9._/-]+|system)?$": "an absolute path, `system`, or nothing",
-    r"^[^\x00-\x1f\x7f]*$": "text without control characters",
-    r"^[A-Za-z0-9_./*?@%+=:,-]+$": "keys of letters, digits and `_ . / @ % + = : , -`, with * and ? for any",
     r"^[a-z_.]+$": "a parameter's name in lower case",
     r"^[^\x00-\x1f\x7f]*$": "text of one line",
     r"^[A-Za-z0-9_./*?@%+=:,-]+$": "a pattern of letters, digits, `* ?` and `_ . / @ % + = : , -`",
