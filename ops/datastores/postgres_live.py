@@ -53,35 +53,8 @@ def live(settings: Postgres, name: str) -> Live:
             "} | LC_ALL=C sort"
         ),
         ignored="(bootstrap|role|member|setting|database|database properties)[[:blank:]]|(acl|comment)[[:blank:]](-[.])?DATABASE ",
-        swap=(
-            f"{reach}\nserver <<'SQL'\n"
-            "select format('alter database %I allow_connections false', :'live')\n"
-            f"  where exists (select from pg_database where datname = :'new') \\gexec\n"
-            "select pg_terminate_backend(pid, 10000) from pg_stat_activity\n"
-            "  where datname in (:'live', :'new') and pid <> pg_backend_pid()\n"
-            "    and exists (select from pg_database where datname = :'new');\n"
-            "begin;\n"
-            "select format('alter database %I rename to %I', :'live', :'old') where exists (select from pg_database where datname = :'new') \\gexec\n"
-            "select format('alter database %I rename to %I', :'new', :'live') where exists (select from pg_database where datname = :'new') \\gexec\n"
-            "commit;\n"
-            "SQL"
-        ),
-        back=(
-            f"{reach}\nserver <<'SQL'\n"
-            "select format('alter database %I allow_connections false', :'live')\n"
-            "  where exists (select from pg_database where datname = :'old') \\gexec\n"
-            "select pg_terminate_backend(pid, 10000) from pg_stat_activity\n"
-            "  where datname in (:'live', :'old') and pid <> pg_backend_pid()\n"
-            "    and exists (select from pg_database where datname = :'old');\n"
-            "begin;\n"
-            "select format('alter database %I rename to %I', :'live', :'new') where exists (select from pg_database where datname = :'old')\n"
-            "  and exists (select from pg_database where datname = :'live') \\gexec\n"
-            "select format('alter database %I rename to %I', :'old', :'live') where exists (select from pg_database where datname = :'old') \\gexec\n"
-            "commit;\n"
-            "select format('alter database %I allow_connections true', :'live') \\gexec\n"
-            "select format('alter database %I allow_connections true', :'new') from pg_database where datname = :'new' \\gexec\n"
-            "SQL"
-        ),
+        swap=_exchanged(reach, given="new", first=("live", "old"), second=("new", "live")),
+        back=_exchanged(reach, given="old", first=("live", "new"), second=("old", "live")),
         drop=(
             f"{reach}\nserver <<'SQL'\n"
             "select format('alter database %I allow_connections true', datname) from pg_database where datname in (:'new', :'old') \\gexec\n"
@@ -89,4 +62,33 @@ def live(settings: Postgres, name: str) -> Live:
             "SQL"
         ),
         rows=f"{reach}\nat_source {PSQL} -c 'select coalesce(sum(n_live_tup), 0) from pg_catalog.pg_stat_user_tables' </dev/null",
+    )
+
+
+def _exchanged(reach: str, *, given: str, first: tuple[str, str], second: tuple[str, str]) -> str:
+    """Text that renames both databases in one transaction, where the one beside is there; else nothing is to do.
+
+    Nobody can connect meanwhile, a superuser included. Whatever comes of it, connections are allowed again.
+    """
+    there = f"exists (select from pg_database where datname = :'{given}')"
+    return (
+        f"{reach}\n"
+        "exchanged() {\n"
+        "  server <<'SQL'\n"
+        f"select format('alter database %I allow_connections false', datname) from pg_database\n"
+        f"  where datname in (:'live', :'{given}') and {there} \\gexec\n"
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity\n"
+        f"  where datname in (:'live', :'{given}') and pid <> pg_backend_pid() and {there};\n"
+        "begin;\n"
+        f"select format('alter database %I rename to %I', :'{first[0]}', :'{first[1]}') where {there} \\gexec\n"
+        f"select format('alter database %I rename to %I', :'{second[0]}', :'{second[1]}') where {there} \\gexec\n"
+        "commit;\n"
+        "SQL\n"
+        "}\n"
+        "code=0; exchanged || code=$?\n"
+        "server <<'SQL'\n"
+        "select format('alter database %I allow_connections true', datname) from pg_database\n"
+        "  where datname in (:'live', :'new') and not datallowconn \\gexec\n"
+        "SQL\n"
+        '[ "$code" = 0 ]'
     )

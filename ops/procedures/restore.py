@@ -65,7 +65,7 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         ),
         stages=(
             *(backups.checks(inventory, c.name, chosen(c.name)) for c in each),
-            *(_free(c) for c in each),
+            *(free(c, chosen(c.name)) for c in each),
             *(backups.dumped(inventory, c.name, chosen(c.name), prefix="present") for c in each),
             *(beside(c, chosen(c.name)) for c in each),
             _stop(inventory, f),
@@ -156,7 +156,8 @@ def _rows(c: Copy) -> Var | None:
     )
 
 
-def _free(c: Copy) -> Stage:
+def free(c: Copy, when: When | None) -> Stage:
+    """Nothing of an earlier restore lies where the copy would."""
     text = f"(set -euo pipefail; W=$(mktemp -d); trap 'rm -rf \"$W\"' EXIT\n{_live(c).free}\n)"
     step = look("free", "Nothing of an earlier restore is in the way", text, "Look at what is there, then remove it.")
     return Stage(
@@ -164,7 +165,7 @@ def _free(c: Copy) -> Stage:
         title=f"Is there room beside {c.name}?",
         steps=(step,) if not c.texts.secrets else (look("free", step.title, "true", step.otherwise),),
         waves=((c.at,),),
-        when=chosen(c.name),
+        when=when,
         fleet=True,
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ops.datastores.kinds import texts
 from ops.inventory.load import Loaded
 from ops.inventory.references import resolve
 from ops.inventory.variables import check_variables
 from ops.plan.model import Plan, Secret
+from ops.procedures import objects
+from ops.stores import hand
 from ops.targets.compose.release import secret_variable
 
 
@@ -21,7 +24,24 @@ def plan_secrets(loaded: Loaded, plan: Plan, only: frozenset[str] | None = None)
     theirs = {n for n, v in loaded.inventory.variables.items() if v.kind == "secret"}
     if not set(asked) & (theirs | {secret_variable(n) for n in theirs} | {"REGISTRY_PASSWORD"}):
         # a backup must not fail over what only a release needs
-        return {name: resolve(source.ref, loaded.root) for name, source in asked.items()}
+        own = _backups(loaded)
+        return {name: resolve(own.get(name, source.ref), loaded.root) for name, source in asked.items()}
     resolved = check_variables(loaded)
     known = {secret_variable(name): value for name, value in resolved.secrets.items()} | dict(resolved.secrets)
-    return {name: known[name] if name in known else resolve(source.ref, loaded.root) for name, source in asked.items()}
+    own = _backups(loaded)
+    return {
+        name: known[name] if name in known else resolve(own.get(name, source.ref), loaded.root)
+        for name, source in asked.items()
+    }
+
+
+def _backups(loaded: Loaded) -> dict[str, str]:
+    """References to the secrets of backups as this inventory has them: a plan that somebody else stored has theirs."""
+    backup = loaded.inventory.backup
+    if backup is None:
+        return {}
+    found = dict(hand.credentials(backup.store))
+    found |= {objects.identity(name): reference for name, reference in backup.identities.items()}
+    for name, store in backup.datastores.items():
+        found |= dict(texts(store, name).secrets)
+    return found
