@@ -45,9 +45,9 @@ DUMP = "/var/tmp/bench.dump"
 ROWS = """
 create table things (id bigint primary key, at timestamptz not null, amount numeric(12, 2) not null, name text not null,
   about jsonb not null, body text not null);
-insert into things select n, timestamptz '2026-01-01' + n * interval '1 second', n % 10000 / 100.0, 'thing ' || md5(n::text),
+insert into things select n, timestamptz '2026-01-01' + n * interval '1 second', mod(n, 10000) / 100.0, 'thing ' || md5(n::text),
   jsonb_build_object('n', n, 'tags', array[md5('a' || n), md5('b' || n)]),
-  (select string_agg(md5(n::text || ':' || g), case when g % 3 = 0 then ' and so on and so forth ' else ' ' end) from generate_series(1, 20) g)
+  (select string_agg(md5(n::text || ':' || g), case when mod(g, 3) = 0 then ' and so on and so forth ' else ' ' end) from generate_series(1, 20) g)
   from generate_series(%(first)s, %(last)s) n;
 create index things_at on things (at);
 create index things_name on things (name);
