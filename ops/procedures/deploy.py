@@ -102,7 +102,7 @@ def _migrate(inventory: Inventory, m: migrations.Moves | None, f: release.Facets
         Stage(
             id="migrate",
             title="Migrate",
-            steps=(migrations.migrate(m), migrations.opened(m)),
+            steps=(migrations.migrate(m), *gate.note(inventory), migrations.opened(m)),
             waves=((settings.host,),),
             fleet=True,
         ),

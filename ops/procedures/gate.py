@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.inventory.model import Inventory
-from ops.plan.model import OPS, Asked, Change, Computed, Holds, Keep, Stage, Step, Var
+from ops.plan.model import OPS, Asked, Change, Computed, Holds, Keep, Repeat, Stage, Step, Var
 from ops.procedures import backups, buckets
 from ops.procedures.backup import resource
 from ops.procedures.verify import proof
@@ -61,11 +61,24 @@ def checks(inventory: Inventory) -> tuple[Stage, ...]:
 
 
 def stages(inventory: Inventory) -> tuple[Stage, ...]:
-    """The backups, then their id in the release; all fall where nothing is to be migrated."""
+    """The backups, and their proofs where they are asked for; all fall where nothing is to be migrated."""
     found = names(inventory)
     if not found:
         return ()
-    note = Step(
+    serves = ("migrate",)
+    proofs: tuple[Stage, ...] = ()
+    if inventory.backup and _proven(inventory):
+        each = (buckets.copy(inventory, name, "verify") for name in found)
+        proofs = tuple(proof(c, WANTED, "proof", serves) for c in each)
+    made = tuple(backups.dumped(inventory, name, WANTED, prefix="gate", serves=serves) for name in found)
+    return (*made, *proofs)
+
+
+def note(inventory: Inventory) -> tuple[Step, ...]:
+    """Notes on the host that migrates, in the release, which backup was made; none where no backup is made."""
+    if not names(inventory):
+        return ()
+    step = Step(
         id="note",
         title="Note the backup in the release",
         why="whoever rolls this migration back finds the data that was there before it",
@@ -75,23 +88,10 @@ def stages(inventory: Inventory) -> tuple[Stage, ...]:
                 'jq --arg id "${RUN#hand-}" \'.backup = $id\' "$file" >"$file.new"\n'
                 'mv "$file.new" "$file"'
             ),
-            done_when='jq -e --arg id "${RUN#hand-}" \'.backup == $id\' "$APP/releases/$RELEASE/release.json" >/dev/null',
+            done_when=Repeat(why="it notes the same again", follows=True),
             undo=Keep(why="it goes with the release's directory"),
         ),
         reads=("APP", "RUN", "RELEASE"),
-    )
-    stage = Stage(
-        id="gate",
-        title="Note the backup",
-        steps=(note,),
-        waves=(inventory.app_hosts,),
         when=WANTED,
-        needed_by=("migrate",),
     )
-    serves = ("migrate",)
-    proofs: tuple[Stage, ...] = ()
-    if inventory.backup and _proven(inventory):
-        each = (buckets.copy(inventory, name, "verify") for name in found)
-        proofs = tuple(proof(c, WANTED, "proof", serves) for c in each)
-    made = tuple(backups.dumped(inventory, name, WANTED, prefix="gate", serves=serves) for name in found)
-    return (*made, *proofs, stage)
+    return (step,)

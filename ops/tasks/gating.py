@@ -44,5 +44,5 @@ def before_live(loaded: Loaded) -> str:
         kept.record.backup
         for host, standing in found.items()
         if host in loaded.inventory.app_hosts and (kept := standing.kept(standing.live)) and kept.record
-    }
+    } - {""}
     return known.pop() if len(known) == 1 else ""
