@@ -37,6 +37,8 @@ class Operations:
         self._loaded = loaded
         self._open = store
         self._opened: BackupStore | None = None
+        self._refused: set[str] = set()
+        """Folders where this process was not let in: nothing of it can lie there."""
 
     def natives(self) -> Natives:
         """All of them by name."""
@@ -65,13 +67,17 @@ class Operations:
 
     def open(self, call: NativeCall) -> str:
         """Whether the store takes a backup now."""
+        folder = self._keys(call.work, call.values).folder
         if said := self.store.check():
+            self._refused.add(folder)
             raise StoreError(said, "Nothing was dumped")
-        return f"the store takes it as {self._keys(call.work, call.values).folder}"
+        return f"the store takes it as {folder}"
 
     def discard(self, call: NativeCall) -> str:
         """Throws away what lies of a backup that came to nothing; a finished one stays."""
         where = self._keys(call.work, call.values)
+        if where.folder in self._refused:
+            return "nothing was begun there"
         if self.store.size(where.manifest) is not None:
             return "this backup was finished before something else failed: it stays"
         self.store.discard(where.folder)
