@@ -318,7 +318,10 @@ frame() {
     bad-step) echo "end $1 nospace - 0 0 no memory for the order in $base" ;;
     put)
       if fenced; then echo "note $1 was not stored: somebody else leads this run now"
-      else named "$1" && [ ! -d "$R/$1" ] && keep "$R/$1" "$(part a)" || { broken=$1; echo "note $R/$1 could not be stored: is the disk full?"; }
+      else
+        # what steps kept for each other goes with the run, and first: it may be what fills the disk
+        [ "$1" != ended ] || rm -rf "$R/scratch"
+        named "$1" && [ ! -d "$R/$1" ] && keep "$R/$1" "$(part a)" || { broken=$1; echo "note $R/$1 could not be stored: is the disk full?"; }
       fi
       ;;
     bad-*) broken=${1-$what}; echo "note $broken could not be stored in $S: is it full?" ;;

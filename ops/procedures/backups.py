@@ -180,7 +180,7 @@ def dumped(
 def _scratch(inventory: Inventory, name: str, store: AnyDatastore) -> str:
     """A run's scratch directory for a datastore, as shell text."""
     base = f"$PWD/.opsbook/{inventory.slug}" if store.host == OPS else "$APP/.opsbook"
-    return f"{base}/runs/$RUN/work-{name}"
+    return f"{base}/runs/$RUN/scratch/work-{name}"
 
 
 def _open(inventory: Inventory, name: str) -> Step:
@@ -286,7 +286,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     if store.host == OPS:
         there = f'cat "{_scratch(inventory, name, store)}/$1"'
     else:
-        there = f'{typed_ssh(inventory, store.host)} "cat {inventory.state}/runs/$RUN/work-{name}/$1"'
+        there = f'{typed_ssh(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
     facts = {
         "app": inventory.app,
         "environment": inventory.environment,

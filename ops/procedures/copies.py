@@ -55,7 +55,7 @@ class Copy:
     def scratch(self) -> str:
         """The path, as shell text, of the run's scratch directory for the copy."""
         base = f"$PWD/.opsbook/{self.inventory.slug}" if self.at == OPS else "$APP/.opsbook"
-        return f"{base}/runs/$RUN/copy-{self.name}"
+        return f"{base}/runs/$RUN/scratch/copy-{self.name}"
 
     @property
     def folder(self) -> str:
@@ -112,7 +112,7 @@ def _look(c: Copy) -> Step:
     if c.at == OPS:
         carry = f'mkdir -p "{path}"\nfor object in manifest.json fingerprint.age data.age; do get "{folder}/$object" >"{path}/$object"; done'
     else:
-        there = f"{c.inventory.state}/runs/$RUN/copy-{c.name}"
+        there = f"{c.inventory.state}/runs/$RUN/scratch/copy-{c.name}"
         carry = (
             "for object in manifest.json fingerprint.age data.age; do\n"
             f'  get "{folder}/$object" | {typed_ssh(c.inventory, c.at)} "mkdir -p {there} && cat >{there}/$object"\n'

@@ -20,6 +20,8 @@ from ops.stores import delivery, hand
 
 FILE = "backup.file"
 """The operation that files what the verification found."""
+FAILED = "failed"
+"""What the ids of the stages begin with that report on a verification that failed."""
 
 
 def verify(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
@@ -181,7 +183,7 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
     if c.at == OPS:
         source = f'cat "{path}/report.json"'
     else:
-        source = f'{typed_ssh(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/copy-{c.name}/report.json"'
+        source = f'{typed_ssh(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
     stamped = "jq --arg at \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" '. + {at: $at}'"
     file = Step(
         id="file",
@@ -232,7 +234,7 @@ def proof(c: Copy, when: When, prefix: str = "verify", serves: tuple[str, ...] =
 
 def _failed(c: Copy) -> Stage:
     return Stage(
-        id=f"failed-{c.name}",
+        id=f"{FAILED}-{c.name}",
         title=f"Say what is wrong with it: {c.name}",
         steps=_report(c, good=False),
         waves=((c.at,),),

@@ -7,7 +7,7 @@ import time
 from conftest import Lab  # type: ignore[attr-defined]
 
 TEXT = r"""
-find /srv/shop/.opsbook/runs -mindepth 2 -maxdepth 2 \( -name 'work-*' -o -name 'copy-*' \) 2>/dev/null | sed 's/^/directory /'
+find /srv/shop/.opsbook/runs -mindepth 3 -maxdepth 3 -path '*/scratch/*' 2>/dev/null | sed 's/^/directory /'
 find /dev/shm /run/user -name 'opsbook-*' 2>/dev/null | sed 's/^/in memory /'
 docker ps -a --format '{{.Names}} {{.Label "org.opsbook.throwaway"}} {{.Label "org.opsbook.client"}}' |
   grep -E 'verify|opsbook| 1 ' | sed 's/^/container /'

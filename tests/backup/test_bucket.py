@@ -119,7 +119,7 @@ def filled(shop: Shop) -> Shop:
 def left(shop: Shop) -> list[str]:
     """What lies at ops of runs that ended."""
     runs = shop.house.own.folder / ".opsbook/shop-lab/runs"
-    return [str(p) for pattern in ("*/work-*", "*/copy-*") for p in runs.glob(pattern)]
+    return [str(p) for p in runs.glob("*/scratch/*")]
 
 
 def counted(shop: Shop) -> Fault:

@@ -161,6 +161,27 @@ def test_on_failure_asks_the_hosts_about_steps_that_run_at_ops(lab: Lab) -> None
     assert lab.files("ops") == {"ops/note": "app2\n"}
 
 
+@pytest.mark.parametrize(("failing", "code"), [("", 0), ("three", 30)])
+def test_what_steps_keep_for_each_other_goes_with_the_run(lab: Lab, failing: str, code: int) -> None:
+    run = 'mkdir -p "$APP/.opsbook/runs/$RUN/scratch"; echo 1 >"$APP/.opsbook/runs/$RUN/scratch/kept"'
+    done = 'test -e "$APP/.opsbook/runs/$RUN/scratch/kept"'
+    keeps = Step(
+        id="keeps",
+        title="Keep something for the next step",
+        why="the next step reads it",
+        act=Change(run=run, done_when=done, undo=Keep(why="it goes with the run")),
+        reads=("APP", "RUN"),
+    )
+    reads = Step(id="reads", title="Read it", why="x", act=Check(run=done), reads=("APP", "RUN"))
+    outcome = lab.run(
+        plan(lab, stage("fetch", keeps, reads), stage("roll", write("three", fails="app1" if failing else "")))
+    )
+    assert outcome.exit == code, outcome.summary
+    folder = lab.state("app1") / "runs" / outcome.run
+    assert (folder / "ended").is_file()
+    assert not (folder / "scratch").exists()
+
+
 def test_an_undo_that_fails_is_told_hides_nothing_and_the_other_host_goes_on(lab: Lab) -> None:
     two = write("two")
     assert isinstance(two.act, Change)

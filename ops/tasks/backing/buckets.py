@@ -233,7 +233,7 @@ class Buckets:
         return found
 
     def _work(self, call: NativeCall, name: str) -> Path:
-        return ops_state(self._loaded) / "runs" / call.values["RUN"] / name
+        return ops_state(self._loaded) / "runs" / call.values["RUN"] / "scratch" / name
 
     def _fresh(self, call: NativeCall, name: str) -> Path:
         from shutil import rmtree

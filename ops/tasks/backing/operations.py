@@ -14,7 +14,7 @@ from ops.plan.bind import Work
 from ops.plan.model import OPS
 from ops.procedures import backups, buckets, copies, objects, verify
 from ops.stores import manifest as records
-from ops.stores.errors import StoreError
+from ops.stores.errors import StoreError, Unreadable
 from ops.stores.keys import BackupKeys
 from ops.stores.manifest import Manifest, Measured, Verification, encode, told
 from ops.stores.parts import Told, whole
@@ -119,12 +119,14 @@ class Operations:
     def file(self, call: NativeCall) -> str:
         """Files what a verification found beside the backup, under the store's own time."""
         where = self._keys(call.work, call.values)
-        found = self._report(where.folder + REPORT)
-        made = self._verification(where, found)
-        self.store.put(where.verified(self.store.now()), encode(made))
-        self.store.put(where.verification, encode(made))
+        good = not call.work.stage.id.startswith(f"{verify.FAILED}-")
+        made = self._filed(where, call.values["RUN"])
+        if made is None:
+            made = self._verification(where, self._report(where.folder + REPORT))
+            self.store.put(where.verified(self.store.now()), encode(made))
+            self.store.put(where.verification, encode(made))
         self.store.delete([where.folder + REPORT])
-        if found["ok"] and not made.ok:
+        if good and not made.ok:
             raise StoreError(made.problem, "It is filed so; the targets stand in the inventory")
         return f"filed: {'proven' if made.ok else 'NOT proven'}"
 
@@ -165,7 +167,16 @@ class Operations:
         name = call.work.stage.id.partition("-")[2]
         what = "work" if call.work.step.id == "dump" else "copy"
         state = str(ops_state(self._loaded)) if call.work.place == OPS else self._loaded.inventory.state
-        return f"{state}/runs/{call.values['RUN']}/{what}-{name}"
+        return f"{state}/runs/{call.values['RUN']}/scratch/{what}-{name}"
+
+    def _filed(self, where: BackupKeys, run: str) -> Verification | None:
+        """What this run has filed already: whoever led it may have been killed before it was known."""
+        data = self.store.get(where.verification, records.LIMIT)
+        try:
+            found = records.verification(where, data) if data is not None else None
+        except Unreadable:
+            return None  # it is written anew
+        return found if found and found.run == run else None
 
     def _report(self, key: str) -> dict[str, Any]:
         data = self.store.get(key, SMALL)

@@ -1,0 +1,74 @@
+"""The gate before a migration: the data is backed up first, and a backup that fails stops the deploy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Lab, wipe  # type: ignore[attr-defined]
+from fingerprint import differences, fingerprint
+from houses import House
+from houses import house as build
+from leftovers import left
+from source import lying
+
+pytestmark = pytest.mark.timeout(900)
+DEPLOY = ("deploy", "--env", "lab", "--yes", "--log", "json", "--version")
+
+
+@pytest.fixture(scope="module")
+def house(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A repository that deploys the shop and backs up its own database."""
+
+    def whole(data: Any) -> None:
+        data["backup"]["datastores"]["main"]["database"] = "shop"
+
+    wipe(lab)
+    made = build(lab, tmp_path_factory.mktemp("house"), whole)
+    yield made
+    made.bucket.keep()
+    wipe(lab)
+
+
+def noted(lab: Lab) -> set[str]:
+    """Backups that the live release names on the app's hosts."""
+    found = set()
+    for host in lab.app_hosts:
+        release = lab.live(host)
+        found.add(json.loads(lab.ssh(host, f"cat /srv/shop/releases/{release}/release.json")).get("backup", ""))
+    return found
+
+
+def test_a_backup_comes_before_the_migration_or_nothing_is_changed(lab: Lab, house: House) -> None:
+    house.run(*DEPLOY, "v1")
+    before, backups = fingerprint(lab), house.ids()
+    with lying(lab, "last byte"):
+        stopped = house.run(*DEPLOY, "v2", code=30)
+    assert "the dump has trouble" in stopped.out
+    assert differences(before, fingerprint(lab)) == []
+    assert house.ids() == backups
+    assert house.bucket.uploads() == []
+    assert left(lab) == []
+
+    house.run(*DEPLOY, "v2")
+    assert lab.live("app1").startswith("v2-")
+    newest = house.catalogue()[0]["manifest"]
+    assert newest["id"] not in backups
+    assert newest["release"] == lab.live("app1")
+    assert newest["reason"] == "pre-deploy"
+    assert noted(lab) == {newest["id"]}
+    assert left(lab) == []
+
+    # it holds what was there before the migration
+    assert newest["fingerprint"]["rows"] > 0
+    house.verify("--id", newest["id"])
+    assert house.catalogue()[0]["proven"]
+
+
+def test_a_deploy_without_migration_makes_none(lab: Lab, house: House) -> None:
+    backups = house.ids()
+    done = house.run("deploy", "--env", "lab", "--version", lab.live("app1").split("-")[0], "--plan", code=10)
+    assert "backup" not in json.dumps(done.out)
+    assert house.ids() == backups
