@@ -131,6 +131,7 @@ def test_back_across_an_irreversible_migration_with_its_data(lab: Lab, deploy: C
     wipe(lab)
 
 
+@pytest.mark.full
 def test_the_gate_stops_a_deploy_whose_backup_fails_and_may_be_waived(
     lab: Lab, deploy: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_the_gate_stops_a_deploy_whose_backup_fails_and_may_be_waived(
     assert "gate-main" not in waived.out
 
 
+@pytest.mark.full
 def test_the_gate_takes_a_young_backup_for_enough_or_proves_its_own(
     lab: Lab, deploy: Callable[..., Ran], tmp_path: Path
 ) -> None:
