@@ -84,7 +84,7 @@ def note(inventory: Inventory) -> tuple[Step, ...]:
         why="whoever rolls this migration back finds the data that was there before it",
         act=Change(
             run=(
-                "file=$APP/releases/$RELEASE/release.json\n"
+                "umask 077; file=$APP/releases/$RELEASE/release.json\n"
                 'jq --arg id "${RUN#hand-}" \'.backup = $id\' "$file" >"$file.new"\n'
                 'mv "$file.new" "$file"'
             ),
