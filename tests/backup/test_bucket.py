@@ -222,6 +222,7 @@ def test_damage_in_the_store_is_named_and_the_next_backup_is_whole(filled: Shop)
     assert bytes(wrong) == bucket.read(damaged), "never over what lies there"
 
 
+@pytest.mark.full
 def test_a_truncated_object_is_not_built_upon(filled: Shop) -> None:
     filled.backup()
     key = filled.stored(assets()[0].body)
@@ -233,6 +234,7 @@ def test_a_truncated_object_is_not_built_upon(filled: Shop) -> None:
     assert filled.house.catalogue()[0]["proven"]
 
 
+@pytest.mark.full
 def test_a_damaged_index_is_noticed_and_passed_over(filled: Shop) -> None:
     told = filled.backup()
     key = f"{filled.house.bucket.prefix}shop/lab/assets/{told['id']}/data.age"
@@ -250,6 +252,7 @@ def test_a_damaged_index_is_noticed_and_passed_over(filled: Shop) -> None:
     filled.house.verify()
 
 
+@pytest.mark.full
 def test_wrong_keys_are_noticed(filled: Shop, lab: Lab, tmp_path: Path) -> None:
     from ruamel.yaml import YAML
 
@@ -291,6 +294,7 @@ def test_a_store_that_fails_in_the_middle_leaves_no_backup(filled: Shop, lab: La
     filled.house.verify()
 
 
+@pytest.mark.full
 def test_a_source_that_refuses_is_told(filled: Shop) -> None:
     filled.before.fault(Fault("GET", "catalogue/003", "error", 403, "AccessDenied"))
     done = filled.house.backup(code=30)
@@ -298,6 +302,7 @@ def test_a_source_that_refuses_is_told(filled: Shop) -> None:
     assert filled.house.catalogue() == []
 
 
+@pytest.mark.full
 def test_an_object_that_changes_meanwhile_is_read_again(filled: Shop) -> None:
     filled.before.fault(Fault("GET", "catalogue/003", "error", 412, "PreconditionFailed", times=2))
     filled.before.fault(Fault("GET", "films/", "cut", times=1))
@@ -309,6 +314,7 @@ def test_an_object_that_changes_meanwhile_is_read_again(filled: Shop) -> None:
     assert "catalogue/003.json: it changed each of 4 times that it was read" in done.out
 
 
+@pytest.mark.full
 def test_an_empty_bucket_is_no_good_backup(filled: Shop) -> None:
     filled.house.own.change(lambda data: data["backup"]["datastores"]["assets"].update(prefix="nothing/"))
     try:
@@ -321,7 +327,7 @@ def test_an_empty_bucket_is_no_good_backup(filled: Shop) -> None:
         filled.house.own.change(lambda data: data["backup"]["datastores"]["assets"].update(prefix="", exclude=[]))
 
 
-@pytest.mark.parametrize("then", ["resume", "abort"])
+@pytest.mark.parametrize("then", ["resume", pytest.param("abort", marks=pytest.mark.full)])
 def test_whoever_takes_a_killed_copy_over_ends_it(filled: Shop, tmp_path: Path, then: str) -> None:
     first = filled.backup()["id"]
     for n in range(60):
@@ -366,7 +372,7 @@ class Hands:
     def paste(self, *steps: str) -> str:
         """Pastes blocks, one after the other; what they said."""
         root = self.shop.house.own.folder
-        loaded = load("lab", root=root)
+        loaded = load("lab", root / "inventories", root)
         plan = procedures()[self.procedure].build(loaded.inventory, loaded.compose)
         exports = "".join(f"export {n}={shlex.quote(v)}\n" for n, v in self._values(plan, root).items())
         said = ""
@@ -400,14 +406,20 @@ class Hands:
 
 
 def test_hands_and_tool_open_each_others_backups(filled: Shop, tmp_path: Path) -> None:
+    """With few objects: the AWS client needs a second for each."""
+    few = [a for a in assets() if not a.key.startswith(("catalogue/", "films/"))]
+    for a in assets():
+        if a not in few:
+            filled.client.delete_object(Bucket=filled.source, Key=a.key)
+    few.append(Asset("odd\\name\t.txt", b"odd\n", (("Metadata", {"a": "b"}),)))
+    filled.put(few[-1].key, few[-1].body, **dict(few[-1].headers))
     run = "20261121T162647Z-hand"
-    filled.put("odd\\name\t.txt", b"odd\n", Metadata={"a": "b"})
     by_hand = Hands(filled, "backup", {"RUN": f"hand-{run}", "REASON": "by hand"}, tmp_path)
     by_hand.paste(*(f"backup-assets.{step}" for step in ("open", "copy", "keep", "clear")))
     told = filled.newest()
     assert told["id"] == run
     assert told["opsbook"] == "by hand"
-    assert told["fingerprint"]["rows"] == len(assets()) + 1
+    assert told["fingerprint"]["rows"] == told["objects"]["count"] == len(few)
     filled.house.verify()
     assert filled.house.catalogue()[0]["proven"]
     # what hands stored is built upon
@@ -416,12 +428,10 @@ def test_hands_and_tool_open_each_others_backups(filled: Shop, tmp_path: Path) -
     assert reads.seen == 0
     assert made["fingerprint"]["sha256"] == told["fingerprint"]["sha256"]
     # and what the tool stored is read by hands
-    reader = Hands(filled, "backup-verify", {"RUN": "hand-reads", "BACKUP": made["id"], "REASON": ""}, tmp_path)
-    said = reader.paste(*(f"verify-assets.{step}" for step in ("look", "unlock", "load", "compare", "assert")))
-    assert f"all {len(assets()) + 1} entries are the same" in said
-    fetcher = Hands(filled, "restore-scratch", {"RUN": "hand-takes", "BACKUP": made["id"], "REASON": ""}, tmp_path)
-    fetcher.paste(*(f"scratch-assets.{step}" for step in ("look", "unlock", "load", "compare", "tell")))
+    reader = Hands(filled, "restore-scratch", {"RUN": "hand-takes", "BACKUP": made["id"], "REASON": ""}, tmp_path)
+    said = reader.paste(*(f"scratch-assets.{step}" for step in ("look", "unlock", "load", "compare", "tell")))
+    assert f"all {len(few)} entries are the same" in said
     copy = filled.house.own.folder / f".opsbook/shop-lab/copies/assets-{made['id']}"
-    for a in (Asset("odd\\name\t.txt", b"odd\n"), *assets()):
+    for a in few:
         path = copy / a.key
         assert path.is_dir() if a.key.endswith("/") else path.read_bytes() == a.body, a.key
