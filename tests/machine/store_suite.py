@@ -293,6 +293,7 @@ class StoreSuite:
             store.put(key, b"x")
         assert store.keys(place.folder) == tuple(sorted(wanted))
         assert store.keys(place.datastore("main")) == tuple(sorted(wanted[:2]))
+        assert store.sizes(place.datastore("main")) == dict.fromkeys(wanted[:2], 1)
         assert store.folders(place.folder) == ("cache", "main")
         assert store.folders(place.datastore("main")) == ("20261121T162647Z-root-b019", "20261122T162647Z-root-b019")
         assert store.folders(place.datastore("other")) == ()
@@ -318,6 +319,20 @@ class StoreSuite:
         store.put(other.manifest, b"")
         store.delete([other.manifest])
         store.discard(other.folder)
+
+    def test_abandoned_uploads_go_and_objects_stay(self, store: BackupStore, place: Place) -> None:
+        objects = place.objects("assets")
+        sent = [f"{objects}family/{letter}.age" for letter in "abc"]
+        store.finish(sent[0], upload(store, sent[0], [SMALL]))
+        store.begin(sent[1])
+        store.begin(sent[2])
+        store.abandon(sent[1])
+        assert store.open_uploads(objects) == (sent[2],)
+        store.abandon(objects)
+        store.abandon(objects)
+        assert store.open_uploads(objects) == ()
+        assert store.keys(objects) == (sent[0],)
+        assert store.keys(place.folder) == (), "to list backups does not meet them"
 
     def test_its_clock(self, store: BackupStore) -> None:
         assert store.now().utcoffset() == timedelta()

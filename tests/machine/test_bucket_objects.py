@@ -154,7 +154,7 @@ def test_what_is_doubted_or_short_is_stored_anew_beside(bench: Bench) -> None:
     short.write_bytes(short.read_bytes()[:-1])
     before = {k: bench.store.get(k, 10_000) for k in bench.store.keys(PLACE)}
     entries = bench.copied(source, first, doubted=[first[0].object], run="later")
-    assert source.reads == ["a", "b", "c", "a", "b"]
+    assert sorted(source.reads) == ["a", "a", "b", "b", "c"]
     assert entries[0].object == first[0].object.replace(".age", "-later.age")
     assert entries[1].object == first[1].object.replace(".age", "-later.age")
     assert entries[2] == first[2]
