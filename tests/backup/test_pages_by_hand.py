@@ -55,6 +55,7 @@ def shelf(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSBOOK_INVENTORIES", str(folder))
 
 
+@pytest.mark.full
 def test_a_backup_made_by_hand_is_proven_by_the_tool_and_by_hand(lab: Lab, shelf: None) -> None:
     with pasted("backup", REASON="the tool can't") as one:
         assert ("backup-main.dump", "data1") in one.done

@@ -100,14 +100,12 @@ def test_a_restore_that_fails_leaves_the_live_data_as_it_was(
 
 
 @pytest.mark.parametrize("then", [RESUME, pytest.param(ABORT, marks=pytest.mark.full)], ids=["resume", "abort"])
-def test_whoever_takes_a_killed_restore_over_ends_it(
-    sold: tuple[Lab, str], tmp_path: Path, then: tuple[str, ...]
-) -> None:
-    """Killed when the data has just been swapped; somebody else, elsewhere, goes on or goes back."""
+def test_whoever_takes_a_killed_restore_over_ends_it(sold: tuple[Lab, str], then: tuple[str, ...]) -> None:
+    """Killed when the data has just been swapped; somebody else goes on or goes back."""
     lab, backup = sold
     killed_after("swap-main.swap", (*RESTORE, "--id", backup))
     assert items(lab) == ["kept"]
-    done = repository(tmp_path).inv(*then, "--take-over")
+    done = inv(*then, "--take-over")
     assert done.code == 0, done.said
     assert items(lab) == (["kept"] if then == RESUME else ["later"])
     assert databases(lab) == []
