@@ -302,9 +302,11 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     text = "\n".join(
         (
             hand.functions(backup.store),
-            f"there() {{ {there}; }}",
+            f"there() {{ {there} </dev/null; }}",
             f'for object in fingerprint.age dump.json data.age; do there "$object" | put "{at}/$object"; done',
-            f'get "{at}/data.age" | sha256sum | cut -d" " -f1 | grep -qxF "$(there dump.json | jq -r .sha256)"',
+            "wanted=$(there dump.json | jq -er .sha256)",
+            f'got=$(get "{at}/data.age" | sha256sum | cut -d" " -f1)',
+            '[ "$got" = "$wanted" ] || { echo "the store holds other bytes than the host sent" >&2; exit 1; }',
             'there dump.json | jq --arg id "${RUN#hand-}" --arg owner "$OWNER" --arg reason "$REASON" --argjson size "$(there data.age | wc -c)" \\',
             f'  --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" {said} \\',
             "  '{schema: 1, id: $id, app: $app, environment: $environment, datastore: $datastore, kind: $kind, created: $created, run: $id, owner: $owner,",
