@@ -104,7 +104,8 @@ def aborted(lab: Lab, at: int) -> None:
     singleton_alone(lab)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_and_taken_back(on_v1: Lab, deploy: Callable[..., Ran], seed: int) -> None:
     aborted(on_v1, random.Random(seed).randrange(4, 36))
 

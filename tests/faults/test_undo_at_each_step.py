@@ -13,7 +13,7 @@ from fingerprint import differences, fingerprint
 
 pytestmark = pytest.mark.timeout(900)
 full = pytest.mark.full
-USUAL = ("migrate.migrate", "roll.workers", "verify.balancer")
+USUAL = ("verify.balancer",)
 DEPLOY = (
     "fetch.write",
     "fetch.secrets",
@@ -77,7 +77,7 @@ def test_a_deploy_that_fails_after(
     assert elsewhere.inv("resume", "--env", "lab", "--yes").out.startswith("Nothing to resume")
 
 
-@pytest.mark.parametrize("step", cases(RESTART, ("roll.in",)))
+@pytest.mark.parametrize("step", cases(RESTART, ()))
 def test_a_restart_that_fails_after(
     lab: Lab, deploy: Callable[..., Ran], broken: Callable[..., Repository], step: str
 ) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 from conftest import ROOT, Lab, Ran, ensure, inv
 from load import load
 
@@ -146,6 +147,7 @@ def test_only_checks_can_be_waived(on_v1: Lab) -> None:
     assert on_v1.live("app1").startswith("v1-")
 
 
+@pytest.mark.full
 def test_a_waived_gate_warns_and_the_deploy_goes_through(on_v1: Lab) -> None:
     with fault("stop-balancer"):
         words = ("--version", "v2", "--emergency", "verify.balancer", "--reason", "the balancer is in repair")

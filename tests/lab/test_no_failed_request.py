@@ -35,8 +35,10 @@ def test_deploy_and_rollback(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
 
 @pytest.mark.parametrize(
     ("version", "failing", "said"),
-    [("v3", "roll.start", "health"), ("v4", "roll.smoke", "exit")],
-    ids=["never healthy", "fails its smoke tests"],
+    [
+        pytest.param("v3", "roll.start", "health", id="never healthy"),
+        pytest.param("v4", "roll.smoke", "exit", id="fails its smoke tests", marks=pytest.mark.full),
+    ],
 )
 def test_failing_deploys(on_v2: Lab, deploy: Callable[..., Ran], version: str, failing: str, said: str) -> None:
     before = fingerprint(on_v2)

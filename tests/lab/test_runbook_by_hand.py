@@ -79,6 +79,7 @@ def answers(reader: Reader, **given: str) -> tuple[str, ...]:
     return tuple(given.get(name, "") for name in asked)
 
 
+@pytest.mark.full
 def test_a_failing_block_leaves_a_fleet_that_the_undo_section_takes_back(
     on_v1: Lab, reader: Callable[[str], Reader]
 ) -> None:
