@@ -83,6 +83,7 @@ def test_the_disk_is_full(lab: Lab, house: House) -> None:
         house.settled()
 
 
+@pytest.mark.full
 def test_the_network_is_gone_for_a_moment(lab: Lab, house: House) -> None:
     """The dump goes on meanwhile, and is heard of again; then the backup is thrown away as any that was not wanted."""
     import time
@@ -120,7 +121,7 @@ def test_the_network_stays_away(lab: Lab, house: House) -> None:
         cleared()
 
 
-@pytest.mark.parametrize("fault", ["reboot", pytest.param("crash", marks=pytest.mark.full)])
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=pytest.mark.full) for fault in ("reboot", "crash")])
 def test_the_host_reboots(lab: Lab, house: House, fault: str) -> None:
     def strike() -> None:
         part_travels(house)

@@ -84,7 +84,7 @@ def test_the_live_data_is_replaced_and_the_application_passes_its_smoke_tests(so
     [
         pytest.param("beside-main.compare", marks=pytest.mark.full),
         pytest.param("stop.stop", marks=pytest.mark.full),
-        "swap-main.swap",
+        pytest.param("swap-main.swap", marks=pytest.mark.full),
         pytest.param("roll.healthy", marks=pytest.mark.full),
     ],
 )

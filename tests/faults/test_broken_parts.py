@@ -155,7 +155,7 @@ def settled(lab: Lab) -> None:
     ("fault", "then", "codes"),
     [
         pytest.param("stop-ssh", 4, (0,), marks=pytest.mark.full),
-        ("reboot", 0, (30, 40)),
+        pytest.param("reboot", 0, (30, 40), marks=pytest.mark.full),
         # the migration's own way to the database is cut, too: it may fail, and is taken back then
         pytest.param("cut", 8, (0, 30), marks=pytest.mark.full),
         pytest.param("crash", 0, (30, 40), marks=pytest.mark.full),
