@@ -327,7 +327,7 @@ def test_an_empty_bucket_is_no_good_backup(filled: Shop) -> None:
         filled.house.own.change(lambda data: data["backup"]["datastores"]["assets"].update(prefix="", exclude=[]))
 
 
-@pytest.mark.parametrize("then", ["resume", pytest.param("abort", marks=pytest.mark.full)])
+@pytest.mark.parametrize("then", [pytest.param(then, marks=pytest.mark.full) for then in ("resume", "abort")])
 def test_whoever_takes_a_killed_copy_over_ends_it(filled: Shop, tmp_path: Path, then: str) -> None:
     first = filled.backup()["id"]
     for n in range(60):
@@ -405,6 +405,7 @@ class Hands:
         return values
 
 
+@pytest.mark.full
 def test_hands_and_tool_open_each_others_backups(filled: Shop, tmp_path: Path) -> None:
     """With few objects: the AWS client needs a second for each."""
     few = [a for a in assets() if not a.key.startswith(("catalogue/", "films/"))]
