@@ -18,7 +18,7 @@ from leftovers import left
 from test_secrets_stay_secret import PLACES, found, grep
 from watch import Watch, namespace, watching
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
 
 
 @dataclass

@@ -10,7 +10,7 @@ from houses import House, cleared
 from source import lying, released, sql
 from striking import struck, until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("unharmed")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("unharmed"), pytest.mark.full]
 
 
 @pytest.mark.parametrize(

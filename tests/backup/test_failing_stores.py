@@ -13,7 +13,7 @@ from s3_parts import Fault, Proxy, proxied
 from source import lying, released
 from striking import struck, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from leftovers import left
 from source import lying, released
 from striking import until
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.full]
 BACKUP = ("backup", "--env", "lab", "--yes")
 VERIFY = ("backup.verify", "--env", "lab", "--yes")
 RESUME = ("resume", "--env", "lab", "--yes", "--take-over")
