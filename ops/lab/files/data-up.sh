@@ -30,4 +30,17 @@ start() { docker compose up -d --wait --wait-timeout 90 --quiet-pull --remove-or
 # New passwords (another checkout made this lab): the servers read their files at the start only, and PostgreSQL keeps its own.
 if [ -n "$changed" ]; then start --force-recreate; else start || start --force-recreate; fi
 printf "alter role shop password '%s'\n" "$POSTGRES_PASSWORD" | docker exec -i postgres psql -qX -U shop -d shop
+# MongoDB's password lies in its data, and nobody who lacks the old one can change it: what another checkout left is made anew.
+opens() {
+    printf 'password: "%s"\n' "${MONGODB_PASSWORD:?}" |
+        docker exec -i mongodb mongodump --quiet --username=shop --authenticationDatabase=admin --config=/dev/stdin --db=nothing --archive \
+            >/dev/null 2>&1
+}
+if ! opens; then
+    docker rm -fv mongodb >/dev/null
+    docker volume rm mongodb >/dev/null
+    start mongodb
+    opens || { echo "MongoDB refuses the password it was made with" >&2; exit 1; }
+    echo 'MongoDB made anew: its data was that of another checkout'
+fi
 rm -rf /run/lab-docker
