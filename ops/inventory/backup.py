@@ -8,6 +8,9 @@ from pydantic import Field
 
 from ops.datastores.kinds import AnyDatastore
 from ops.datastores.settings import Duration
+from ops.inventory.retention import Retention
+from ops.inventory.schedule import Schedule
+from ops.inventory.watch import Watch
 from ops.settings import Settings
 from ops.stores.settings import Store
 from ops.targets.compose.settings import Seconds
@@ -63,5 +66,11 @@ class Backup(Settings):
     """Where and within which limits backups are proven."""
     gate: Gate = Gate()
     """Whether a deploy backs up first."""
+    retention: Retention | None = None
+    """Which backups are kept; empty: all, until somebody removes them."""
+    watch: Watch = Watch()
+    """When backups are stale or suspicious."""
+    schedule: Schedule | None = None
+    """Jobs that run by themselves; empty: none are installed by Opsbook."""
     datastores: Annotated[dict[Name, AnyDatastore], Field(min_length=1)]
     """What is backed up, by name."""

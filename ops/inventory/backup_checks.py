@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ops.datastores.kinds import texts
+from ops.datastores.settings import seconds
+from ops.inventory.backup import Backup
 from ops.inventory.complaints import suggestion
 from ops.inventory.model import Inventory
 from ops.inventory.names import OPS_HOST
 from ops.inventory.problems import Path_
+from ops.inventory.schedule import gap
 from ops.inventory.trouble import Trouble
 
 
@@ -30,6 +33,7 @@ def backup_troubles(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Tr
         if name not in backup.datastores:
             remedy = suggestion(name, backup.datastores)
             yield Trouble((*here, "gate", "datastores", i), f"no datastore is called {name}", remedy)
+    yield from _scheduled(backup, hosts)
     taken: dict[str, str] = {}
     for name, store in backup.datastores.items():
         where: Path_ = (*here, "datastores", name)
@@ -38,3 +42,36 @@ def backup_troubles(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Tr
         for variable, _ in texts(store, name).secrets:
             if variable in inventory.variables or taken.setdefault(variable, name) != name:
                 yield Trouble(where, f"its secret takes the name {variable}, which is taken", "Rename one", key=True)
+
+
+def _scheduled(backup: Backup, hosts: tuple[str, ...]) -> Iterator[Trouble]:
+    """Jobs run where a host is, and often enough for what is promised."""
+    schedule = backup.schedule
+    if schedule is None:
+        return
+    here: Path_ = ("backup", "schedule")
+    named = {(*here, "host"): schedule.host}
+    named |= {(*here, name.replace("-", "_"), "host"): job.host for name, job in schedule.jobs.items() if job.host}
+    for where, host in named.items():
+        if host not in hosts:
+            yield Trouble(where, f"no host is called {host}", suggestion(host, hosts))
+    if schedule.prune and backup.retention is None:
+        remedy = "Add `retention:` under `backup:`, or leave the job out"
+        yield Trouble((*here, "prune"), "nothing says which backups are kept", remedy, key=True)
+    longest = gap(schedule.backup.when) + seconds(schedule.delay)
+    for name, store in backup.datastores.items():
+        if seconds(store.rpo) < longest:
+            yield Trouble(
+                ("backup", "datastores", name, "rpo"),
+                f"{store.rpo} is shorter than the schedule allows: backups are made {schedule.backup.when}, up to"
+                f" {schedule.delay} later",
+                "Back up more often, or promise less",
+            )
+    checks = [job for name, job in schedule.jobs.items() if name.startswith("verify")]
+    proofs = min((gap(job.when) for job in checks), default=0) + seconds(schedule.delay)
+    if checks and seconds(backup.watch.verified_within) < proofs:
+        yield Trouble(
+            ("backup", "watch", "verified_within"),
+            f"{backup.watch.verified_within} is shorter than the schedule allows: no verification runs that often",
+            "Verify more often, or allow more",
+        )

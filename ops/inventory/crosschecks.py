@@ -10,6 +10,7 @@ from typing import Any
 from ops.inventory.backup_checks import backup_troubles
 from ops.inventory.complaints import suggestion
 from ops.inventory.document import Document, read
+from ops.inventory.drill_checks import drill_troubles
 from ops.inventory.hook_checks import hook_troubles
 from ops.inventory.model import Inventory
 from ops.inventory.names import OPS_HOST
@@ -54,6 +55,7 @@ def crosschecks(inventory: Inventory, document: Document, root: Path) -> tuple[t
         *hook_troubles(inventory, names.hosts, names.variables),
         *shell_troubles(inventory),
         *backup_troubles(inventory, names.hosts),
+        *drill_troubles(inventory),
     ]
     found = [document.problem(t.path, t.message, t.remedy, key=t.key) for t in troubles]
     more, compose = _compose(inventory, document, root, names)

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from ops.checks.settings import Identifier, SmokeTest
 from ops.inventory.backup import Backup
+from ops.inventory.drills import Drills
+from ops.inventory.notify import Channel
 from ops.proxies.settings import Haproxy, Proxy
 from ops.settings import Exact, Line, Settings
 from ops.targets.compose.settings import Compose, Seconds, Word
@@ -271,6 +273,10 @@ class Inventory(Settings):
     """How hosts leave and enter the traffic in front of the fleet; empty: Opsbook does not know."""
     backup: Backup | None = None
     """What is backed up, where to, and how it is proven to restore; empty: nothing is."""
+    drills: Drills | None = None
+    """What may be destroyed on purpose, to measure how long it takes to come back; empty: nothing."""
+    notify: dict[Word, Channel] = {}
+    """Who is told of what happens, by a name of your own."""
     hooks: tuple[Hook, ...] = ()
     """Steps of your own beside ours."""
     page: Page = Page()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ops.inventory.problems import Path_
+from ops.inventory.schedule import WHEN
 
 WORDS = {
     r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$": "lower-case letters, digits, `_ . -`, with a letter or digit at both ends",
@@ -35,6 +36,10 @@ WORDS = {
     r"^[A-Za-z0-9._-]+$": "letters, digits and `. _ -`",
     r"^[^\s:'\"]*$": "no blanks, colons or quotes",
     r"^[^\x00]*$": "text without NUL",
+    WHEN: "`every 15m`, `every 6h`, `daily 02:30`, `weekly sun 04:00` or `monthly 1 05:00`, in UTC; minutes and hours"
+    " that divide the hour and the day",
+    r"^(/[A-Za-z0-9._/-]*\.prom)?$": "an absolute path that ends with .prom, or nothing",
+    r"^(/[A-Za-z0-9._/-]*[A-Za-z0-9])?$": "an absolute path of letters, digits and `. _ / -`, or nothing",
     r"^[^\n]*$": "one line",
     r"^\.[^\n]*$": "a jq path that begins with a dot, e.g. .database",
     r"^([a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*)?$": "the address of a step, stage.step, e.g. roll.smoke",
