@@ -19,8 +19,14 @@ changed=$(
     put "${REDIS_CONF:?}" secrets/redis.conf
     put "${MONGODB_PASSWORD:?}" secrets/mongodb-password
 )
+# MongoDB's password lies in its data, and nobody who lacks the old one can change it.
+opens() {
+    printf 'password: "%s"\n' "${MONGODB_PASSWORD:?}" |
+        docker exec -i mongodb mongodump --quiet --username=shop --authenticationDatabase=admin --config=/dev/stdin --db=nothing --archive \
+            >/dev/null 2>&1
+}
 health=$(docker inspect -f '{{.State.Health.Status}}' postgres redis mongodb 2>/dev/null | sort | uniq -c | tr -s ' ')
-if [ -z "$changed" ] && [ "$health" = " 3 healthy" ]; then exit 0; fi
+if [ -z "$changed" ] && [ "$health" = " 3 healthy" ] && opens; then exit 0; fi
 for name in postgres redis mongodb; do
     if [ "$(docker inspect -f '{{.State.Paused}}' $name 2>/dev/null)" = true ]; then docker unpause $name; fi
 done
@@ -30,12 +36,7 @@ start() { docker compose up -d --wait --wait-timeout 90 --quiet-pull --remove-or
 # New passwords (another checkout made this lab): the servers read their files at the start only, and PostgreSQL keeps its own.
 if [ -n "$changed" ]; then start --force-recreate; else start || start --force-recreate; fi
 printf "alter role shop password '%s'\n" "$POSTGRES_PASSWORD" | docker exec -i postgres psql -qX -U shop -d shop
-# MongoDB's password lies in its data, and nobody who lacks the old one can change it: what another checkout left is made anew.
-opens() {
-    printf 'password: "%s"\n' "${MONGODB_PASSWORD:?}" |
-        docker exec -i mongodb mongodump --quiet --username=shop --authenticationDatabase=admin --config=/dev/stdin --db=nothing --archive \
-            >/dev/null 2>&1
-}
+# What another checkout left and nobody can open is made anew.
 if ! opens; then
     docker rm -fv mongodb >/dev/null
     docker volume rm mongodb >/dev/null
