@@ -9,9 +9,9 @@ from ops.datastores.bucket import Bucket
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
 from ops.inventory.backup import Backup
+from ops.inventory.endpoints import ssh_command
 from ops.inventory.model import Inventory
 from ops.inventory.references import fetch_text
-from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Back, Change, Computed, Given, Keep, Option, Repeat, Secret, Stage, Step, Var, When
 from ops.procedures import objects
 from ops.procedures.objects import identity
@@ -286,7 +286,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     if store.host == OPS:
         there = f'cat "{_scratch(inventory, name, store)}/$1"'
     else:
-        there = f'{typed_ssh(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
+        there = f'{ssh_command(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
     facts = {
         "app": inventory.app,
         "environment": inventory.environment,

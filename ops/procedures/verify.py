@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from ops.datastores.settings import Assertion
+from ops.inventory.endpoints import ssh_command
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat, Stage, Step, When
 from ops.procedures import backups, buckets, copies, values
 from ops.procedures.backups import FEED, chosen, settings
@@ -183,7 +183,9 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
     if c.at == OPS:
         source = f'cat "{path}/report.json"'
     else:
-        source = f'{typed_ssh(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
+        source = (
+            f'{ssh_command(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
+        )
     stamped = "jq --arg at \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" '. + {at: $at}'"
     file = Step(
         id="file",
