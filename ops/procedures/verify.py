@@ -15,7 +15,7 @@ from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat,
 from ops.procedures import backups, buckets, copies, values
 from ops.procedures.backups import FEED, chosen, settings
 from ops.procedures.copies import Copy
-from ops.procedures.preflight import look
+from ops.procedures.preflight import look, tools
 from ops.stores import delivery, hand
 
 FILE = "backup.file"
@@ -64,11 +64,6 @@ def looked(inventory: Inventory) -> tuple[Stage, ...]:
     objects = buckets.looked(inventory)
     if len(objects) == len(backup.datastores):
         return objects
-    tools = " ".join(sorted({*delivery.TOOLS, "docker", "sha256sum"}))
-    missing = (
-        f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
-        '  echo "missing: ${missing:-none}" && test -z "$missing"'
-    )
     need = backup.verify.disk_gb * 1024
     free = (
         "free=$(df -Pm \"$(docker info --format '{{.DockerRootDir}}')\" 2>/dev/null | awk 'NR == 2 {print $4}') &&\n"
@@ -76,7 +71,7 @@ def looked(inventory: Inventory) -> tuple[Stage, ...]:
     )
     engine = "docker version --format 'docker {{.Server.Version}}'"
     steps = (
-        look("tools", "The tools are there", missing, "Install them, e.g. `sudo apt-get install age curl jq zstd`."),
+        tools(sorted({*delivery.TOOLS, "docker", "sha256sum"}), backups.INSTALL, "The tools are there"),
         look("engine", "Docker answers", engine, "Start the engine, and let the user use it."),
         look("disk", f"{need} MB are free for a copy", free, "Free space, or lower backup.verify.disk_gb."),
     )
