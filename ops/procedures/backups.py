@@ -9,13 +9,13 @@ from ops.datastores.bucket import Bucket
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
 from ops.inventory.backup import Backup
+from ops.inventory.endpoints import ssh_command
 from ops.inventory.model import Inventory
 from ops.inventory.references import fetch_text
-from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Back, Change, Computed, Given, Keep, Option, Repeat, Secret, Stage, Step, Var, When
 from ops.procedures import objects
 from ops.procedures.objects import identity
-from ops.procedures.preflight import look
+from ops.procedures.preflight import look, tools
 from ops.stores import delivery, hand, keys
 from ops.stores.settings import S3Store
 
@@ -23,6 +23,8 @@ FEED = "backup"
 """The companion that answers the hosts' offers and wishes."""
 OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
 """Operations on the store."""
+INSTALL = "Install them, e.g. `sudo apt-get install age curl jq zstd`."
+"""The remedy where tools are missing."""
 MAKING = ("backup", "gate", "present")
 """What the ids of stages begin with that make a backup."""
 
@@ -98,12 +100,8 @@ def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
     backup = settings(inventory)
     store = backup.datastores[name]
     own = texts(store, name)
-    tools = " ".join(sorted({*delivery.TOOLS, *own.tools, "md5sum", "sha256sum", "tee"}))
+    wanted = sorted({*delivery.TOOLS, *own.tools, "md5sum", "sha256sum", "tee"})
     here = store.host == OPS
-    missing = (
-        f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
-        '  echo "missing: ${missing:-none}" && test -z "$missing"'
-    )
     space = backup.part_mb * (backup.parallel + 2)
     where = "." if here else '"$(dirname "$APP")"'
     free = f'free=$(df -Pm {where} | awk \'NR == 2 {{print $4}}\') && echo "$free MB free" && test "$free" -ge {space}'
@@ -111,12 +109,7 @@ def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
         id=f"look-{name}",
         title=f"Look before {name} is backed up",
         steps=(
-            look(
-                "tools",
-                "The host has the tools",
-                missing,
-                "Install them, e.g. `sudo apt-get install age curl jq zstd`.",
-            ),
+            tools(wanted, INSTALL),
             # the tool asks a bucket when it lists it
             *(() if own.secrets or here else (_answers(name, store, own),)),
             look(
@@ -286,7 +279,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     if store.host == OPS:
         there = f'cat "{_scratch(inventory, name, store)}/$1"'
     else:
-        there = f'{typed_ssh(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
+        there = f'{ssh_command(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
     facts = {
         "app": inventory.app,
         "environment": inventory.environment,

@@ -8,7 +8,7 @@ from ops.plan.model import OPS, Back, Change, Keep, Repeat, Stage, Step
 from ops.procedures import backups, copies, objects
 from ops.procedures.backups import chosen, settings
 from ops.procedures.copies import Copy
-from ops.procedures.preflight import look
+from ops.procedures.preflight import tools
 from ops.stores import delivery, hand
 
 LOAD = "backup.load"
@@ -30,12 +30,7 @@ def copy(inventory: Inventory, name: str, purpose: str) -> Copy:
 
 def looked(inventory: Inventory) -> tuple[Stage, ...]:
     """What can be wrong at ops before buckets' objects are read there."""
-    tools = " ".join(sorted({*delivery.TOOLS, "sha256sum", "sort"}))
-    missing = (
-        f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
-        '  echo "missing: ${missing:-none}" && test -z "$missing"'
-    )
-    step = look("tools", "The tools are there", missing, "Install them, e.g. `sudo apt-get install age curl jq zstd`.")
+    step = tools(sorted({*delivery.TOOLS, "sha256sum", "sort"}), backups.INSTALL, "The tools are there")
     return tuple(
         Stage(
             id=f"look-{name}",

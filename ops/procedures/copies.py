@@ -9,8 +9,8 @@ from ops.datastores.compare import COMPARE
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
 from ops.inventory.backup import Backup
+from ops.inventory.endpoints import ssh_command
 from ops.inventory.model import Inventory
-from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Asked, Back, Change, Check, Keep, Repeat, Step, Var
 from ops.procedures import backups
 from ops.procedures.backups import FEED, settings
@@ -115,7 +115,7 @@ def _look(c: Copy) -> Step:
         there = f"{c.inventory.state}/runs/$RUN/scratch/copy-{c.name}"
         carry = (
             "for object in manifest.json fingerprint.age data.age; do\n"
-            f'  get "{folder}/$object" | {typed_ssh(c.inventory, c.at)} "mkdir -p {there} && cat >{there}/$object"\n'
+            f'  get "{folder}/$object" | {ssh_command(c.inventory, c.at)} "mkdir -p {there} && cat >{there}/$object"\n'
             "done"
         )
     return Step(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ops.inventory.model import Inventory
 from ops.plan.bind import WITHOUT
 from ops.plan.model import Check, Stage, Step
 from ops.targets.compose.migrations import Moves, declared
 
-TOOLS = "curl docker flock jq sed tar"
+TOOLS = ("curl", "docker", "flock", "jq", "sed", "tar")
 
 
 def look(step_id: str, title: str, run: str, remedy: str, reads: tuple[str, ...] = (), *, advice: bool = False) -> Step:
@@ -23,17 +25,20 @@ def look(step_id: str, title: str, run: str, remedy: str, reads: tuple[str, ...]
     )
 
 
+def tools(wanted: Iterable[str], remedy: str, title: str = "The host has the tools") -> Step:
+    """The check that programs are there; says which are not."""
+    run = (
+        f'missing=$(for t in {" ".join(wanted)}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&'
+        ' echo "missing: ${missing:-none}" && test -z "$missing"'
+    )
+    return look("tools", title, run, remedy)
+
+
 def host_checks(inventory: Inventory) -> tuple[Step, ...]:
     """What every deploy asks of a host."""
     space = inventory.deploy.min_disk_mb
-    missing = f'missing=$(for t in {TOOLS}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) && echo "missing: ${{missing:-none}}" && test -z "$missing"'
     return (
-        look(
-            "tools",
-            "The host has the tools",
-            missing,
-            "Install them, e.g. `sudo apt-get install curl jq util-linux docker.io docker-compose`.",
-        ),
+        tools(TOOLS, "Install them, e.g. `sudo apt-get install curl jq util-linux docker.io docker-compose`."),
         look(
             "engine",
             "Docker answers and knows compose",

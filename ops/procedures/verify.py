@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from ops.datastores.settings import Assertion
+from ops.inventory.endpoints import ssh_command
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.inventory.typed import typed_ssh
 from ops.plan.model import OPS, Change, Check, Holds, Keep, Lease, Plan, Repeat, Stage, Step, When
 from ops.procedures import backups, buckets, copies, values
 from ops.procedures.backups import FEED, chosen, settings
 from ops.procedures.copies import Copy
-from ops.procedures.preflight import look
+from ops.procedures.preflight import look, tools
 from ops.stores import delivery, hand
 
 FILE = "backup.file"
@@ -64,11 +64,6 @@ def looked(inventory: Inventory) -> tuple[Stage, ...]:
     objects = buckets.looked(inventory)
     if len(objects) == len(backup.datastores):
         return objects
-    tools = " ".join(sorted({*delivery.TOOLS, "docker", "sha256sum"}))
-    missing = (
-        f'missing=$(for t in {tools}; do command -v "$t" >/dev/null || printf "%s " "$t"; done) &&\n'
-        '  echo "missing: ${missing:-none}" && test -z "$missing"'
-    )
     need = backup.verify.disk_gb * 1024
     free = (
         "free=$(df -Pm \"$(docker info --format '{{.DockerRootDir}}')\" 2>/dev/null | awk 'NR == 2 {print $4}') &&\n"
@@ -76,7 +71,7 @@ def looked(inventory: Inventory) -> tuple[Stage, ...]:
     )
     engine = "docker version --format 'docker {{.Server.Version}}'"
     steps = (
-        look("tools", "The tools are there", missing, "Install them, e.g. `sudo apt-get install age curl jq zstd`."),
+        tools(sorted({*delivery.TOOLS, "docker", "sha256sum"}), backups.INSTALL, "The tools are there"),
         look("engine", "Docker answers", engine, "Start the engine, and let the user use it."),
         look("disk", f"{need} MB are free for a copy", free, "Free space, or lower backup.verify.disk_gb."),
     )
@@ -183,7 +178,9 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
     if c.at == OPS:
         source = f'cat "{path}/report.json"'
     else:
-        source = f'{typed_ssh(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
+        source = (
+            f'{ssh_command(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
+        )
     stamped = "jq --arg at \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" '. + {at: $at}'"
     file = Step(
         id="file",

@@ -40,7 +40,7 @@ def folder(loaded: Loaded) -> Path:
 
 def ssh(loaded: Loaded) -> Mapping[str, str]:
     """The ssh command of every host, as a person types it in the repository."""
-    return {host: ssh_command(loaded, host) for host in loaded.inventory.hosts}
+    return {host: ssh_command(loaded.inventory, host) for host in loaded.inventory.hosts}
 
 
 def head(loaded: Loaded) -> Head:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from ops.datastores.kinds import texts
 from ops.inventory.load import Loaded
 from ops.inventory.references import resolve
 from ops.inventory.variables import check_variables
 from ops.plan.model import Plan, Secret
-from ops.procedures import objects
-from ops.stores import hand
+from ops.procedures.backups import identities, variables
 from ops.targets.compose.release import secret_variable
 
 
@@ -22,12 +20,11 @@ def plan_secrets(loaded: Loaded, plan: Plan, only: frozenset[str] | None = None)
     if not asked:
         return {}
     theirs = {n for n, v in loaded.inventory.variables.items() if v.kind == "secret"}
-    if not set(asked) & (theirs | {secret_variable(n) for n in theirs} | {"REGISTRY_PASSWORD"}):
-        # a backup must not fail over what only a release needs
-        own = _backups(loaded)
-        return {name: resolve(own.get(name, source.ref), loaded.root) for name, source in asked.items()}
-    resolved = check_variables(loaded)
-    known = {secret_variable(name): value for name, value in resolved.secrets.items()} | dict(resolved.secrets)
+    known: dict[str, bytes] = {}
+    if set(asked) & (theirs | {secret_variable(n) for n in theirs} | {"REGISTRY_PASSWORD"}):
+        # only then: a backup must not fail over what only a release needs
+        secrets = check_variables(loaded).secrets
+        known = {secret_variable(name): value for name, value in secrets.items()} | dict(secrets)
     own = _backups(loaded)
     return {
         name: known[name] if name in known else resolve(own.get(name, source.ref), loaded.root)
@@ -40,8 +37,5 @@ def _backups(loaded: Loaded) -> dict[str, str]:
     backup = loaded.inventory.backup
     if backup is None:
         return {}
-    found = dict(hand.credentials(backup.store))
-    found |= {objects.identity(name): reference for name, reference in backup.identities.items()}
-    for name, store in backup.datastores.items():
-        found |= dict(texts(store, name).secrets)
-    return found
+    own = (*variables(loaded.inventory, tuple(backup.datastores)), *identities(loaded.inventory))
+    return {v.name: v.source.ref for v in own if isinstance(v.source, Secret)}

@@ -123,8 +123,11 @@ def test_a_hosts_own_ssh_wins(tmp_path: Path) -> None:
     )
     assert data1.gateway is not None
     assert (data1.gateway.address, data1.gateway.port, data1.gateway.user) == ("bastion", 23, "jump")
-    assert ssh_command(found, "app1") == "ssh -p 2222 -i keys/id -o UserKnownHostsFile=/etc/known root2@192.0.2.1"
-    assert ssh_command(found, "data1") == (
+    assert (
+        ssh_command(found.inventory, "app1")
+        == "ssh -p 2222 -i keys/id -o UserKnownHostsFile=/etc/known root2@192.0.2.1"
+    )
+    assert ssh_command(found.inventory, "data1") == (
         "ssh -i keys/id -o UserKnownHostsFile=/etc/known -o 'ProxyCommand=ssh -p 23 -i keys/id"
         " -o UserKnownHostsFile=/etc/known -W %h:%p jump@bastion' deploy@192.0.2.2"
     )
@@ -134,9 +137,9 @@ def test_a_hosts_own_ssh_wins(tmp_path: Path) -> None:
 
 def test_the_shortest_ssh_command(tmp_path: Path) -> None:
     found = loaded(tmp_path, SMALL)
-    assert ssh_command(found, "app1") == "ssh deploy@192.0.2.1"
+    assert ssh_command(found.inventory, "app1") == "ssh deploy@192.0.2.1"
     found = loaded(tmp_path, SMALL + "ssh: {gateway: bastion}\n")
-    assert ssh_command(found, "app1") == "ssh -J deploy@bastion deploy@192.0.2.1"
+    assert ssh_command(found.inventory, "app1") == "ssh -J deploy@bastion deploy@192.0.2.1"
 
 
 def test_the_command_is_what_ssh_itself_understands(tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_the_command_is_what_ssh_itself_understands(tmp_path: Path) -> None:
     text = SMALL + "ssh: {identity: my keys/id, known_hosts: known hosts/file, port: 2200}\n"
     (tmp_path / "my keys").mkdir()
     (tmp_path / "my keys" / "id").touch()
-    command = ssh_command(loaded(tmp_path, text), "app1").replace("ssh ", "ssh -G ", 1)
+    command = ssh_command(loaded(tmp_path, text).inventory, "app1").replace("ssh ", "ssh -G ", 1)
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False
     )

@@ -93,7 +93,7 @@ def test_the_rollback_page_serves_at_three_in_the_morning(p: Plan | None) -> Non
     if p is None:
         loaded = load("lab", ROOT / "inventories", ROOT)
         p = procedures()["rollback"].build(loaded.inventory, loaded.compose)
-        own = page(p, {h: ssh_command(loaded, h) for h in loaded.inventory.hosts})
+        own = page(p, {h: ssh_command(loaded.inventory, h) for h in loaded.inventory.hosts})
     else:
         own = page(p, SSH)
     first = own.parts[0].entries[0].block

@@ -64,7 +64,7 @@ class Carrier:
     def _process(
         self, machine: str, command: str, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        words = [*shlex.split(ssh_command(self._loaded, machine)), command]
+        words = [*shlex.split(ssh_command(self._loaded.inventory, machine)), command]
         words[1:1] = ["-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "LogLevel=ERROR"]
         return subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, cwd=self._loaded.root)
 
