@@ -27,6 +27,7 @@ class Procedure:
 
 def ours() -> tuple[Procedure, ...]:
     """Opsbook's own procedures."""
+    from ops.procedures import drill
     from ops.procedures.backup import backup
     from ops.procedures.deploy import deploy
     from ops.procedures.gate import names as gated
@@ -67,6 +68,10 @@ def ours() -> tuple[Procedure, ...]:
             title="Restore a backup into a copy to look at",
             build=restore_scratch,
             applies=backed,
+        ),
+        Procedure(name="drill-data-loss", title="Drill: lose the data", build=drill.data_loss, applies=drill.drillable),
+        Procedure(
+            name="drill-host-loss", title="Drill: lose the data's host", build=drill.host_loss, applies=drill.losable
         ),
     )
 

@@ -45,6 +45,8 @@ OURS = (
     "restore",
     "restore-scratch",
     "rollback-data",
+    "drill-data-loss",
+    "drill-host-loss",
 )
 """Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10
@@ -60,13 +62,15 @@ class Flow:
         loaded: Loaded,
         procedure: Procedure,
         machines: Callable[[Loaded, Connector], Fleet] = fleet,
+        run: str = "",
     ) -> None:
-        """``machines`` makes the fleet of an environment."""
+        """``machines`` makes the fleet of an environment. ``run``: the id that the run gets, where it must be known
+        beforehand."""
         self._machines = machines
         self._wish = wish
         self._loaded = loaded
         self._procedure = procedure
-        self._run = run_id()
+        self._run = run or run_id()
         self._desk = Desk(loaded, self._run, log=wish.log, yes=wish.yes, quiet=wish.plan, procedure=wish.procedure)
 
     def go(self) -> int:

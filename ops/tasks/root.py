@@ -10,6 +10,7 @@ from ops.tasks import (
     backup,
     containers,
     doctor,
+    drill,
     history,
     host,
     init,
@@ -52,6 +53,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         host.ns,
         backup.ns,
         restore.restore,
+        drill.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:

@@ -1,0 +1,1 @@
+"""A drill's way: a canary, a backup, the blow, the restore, what was measured."""

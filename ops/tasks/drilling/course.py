@@ -1,0 +1,214 @@
+"""The course of a drill: each phase is a run of its own, and what is known is kept before the next one begins.
+
+A drill that was killed goes on where it stood: an unfinished run is resumed first, for after the blow there is only
+forward.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ops.datastores.postgres import Postgres
+from ops.datastores.settings import seconds
+from ops.drills import record
+from ops.drills.record import Record, Scenario
+from ops.engine.outcome import DONE, TAKEN_BACK
+from ops.inventory.drills import Drills
+from ops.inventory.load import Loaded
+from ops.procedures.backups import place
+from ops.procedures.registry import Procedure
+from ops.records.runs import runs
+from ops.stores.manifest import Measured, told
+from ops.stores.port import BackupStore
+from ops.tasks.drilling.canary import Canary, Row
+from ops.tasks.drilling.state import Notebook, State
+from ops.tasks.flow import Flow, actor
+from ops.tasks.machines import ops_state
+from ops.tasks.rescue import Rescue
+from ops.tasks.wish import Wish, run_id
+
+ALIVE = 5
+"""Seconds that the canary goes on writing after the backup: what is lost must be more than nothing."""
+
+
+class DrillFailed(Exception):
+    """A phase did not end well. The message says which, and what to type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """One drill in one environment. ``procedures``: by name."""
+
+    loaded: Loaded
+    drills: Drills
+    store: BackupStore
+    procedures: Callable[[str], Procedure]
+    log: str = ""
+
+    def data(self, scenario: Scenario) -> Record:
+        """Destroys the datastore, or its host, and brings it back. Raises DrillFailed, CanaryError, StoreError."""
+        notebook = Notebook(ops_state(self.loaded))
+        if notebook.read() is None:
+            notebook.begin(State(id=run_id(), scenario=scenario, began=time.time()))
+        name = self.drills.datastore
+        target = self._target()
+        if not notebook.state.struck:
+            self._strike(notebook, target)
+        if not notebook.state.recovered:
+            self._run(notebook, "restore", "restore", {"BACKUP": notebook.state.backup}, options=(name,))
+            notebook.change(recovered=time.time())
+        state = notebook.state
+        canary = Canary(self.loaded, name, target, lambda row: None)
+        newest = canary.newest()
+        if newest is None:
+            raise DrillFailed(
+                f"{name} is back from {state.backup}, and without the canary's rows: it is not that backup"
+            )
+        found = Record(
+            id=state.id,
+            app=self.loaded.inventory.app,
+            environment=self.loaded.inventory.environment,
+            scenario=scenario,
+            subject=name,
+            owner=actor("drill").owner,
+            began=_told(state.began),
+            blow=_told(state.last_heard),
+            recovered=_told(state.recovered),
+            backup=state.backup,
+            rto=Measured(seconds=round(state.recovered - state.last_heard, 1), target=float(seconds(target.rto))),
+            rpo=Measured(seconds=round(state.last_at - newest.at, 3), target=float(seconds(target.rpo))),
+            lost=state.last_number - newest.number,
+            runs=tuple(r for r in (state.backup, state.blow, state.restore) if r),
+        )
+        self.file(found)
+        canary.remove()
+        notebook.close()
+        return found
+
+    def release(self) -> Record:
+        """Deploys the bad version; the fleet must come back by itself. Raises DrillFailed, StoreError."""
+        version = self.drills.bad_version or ""
+        began = time.time()
+        run = run_id()
+        self._say(f"deploying {version}, which is to fail")
+        code = self._flow("deploy", run, {"VERSION": version, "REASON": "drill"}).go()
+        if code != TAKEN_BACK:
+            said = "it was deployed and is live: roll back" if code == DONE else f"the deploy ended with {code}"
+            raise DrillFailed(f"{version} was to fail and be taken back: {said}. inv status --env {self._env}")
+        if code := self._flow("smoke-test", run_id(), {}).go():
+            raise DrillFailed(f"the fleet does not pass its smoke tests after the drill ({code}): inv status")
+        ended = time.time()
+        found = Record(
+            id=run,
+            app=self.loaded.inventory.app,
+            environment=self._env,
+            scenario="bad-release",
+            subject=version,
+            owner=actor("drill").owner,
+            began=_told(began),
+            blow=_told(began),
+            recovered=_told(ended),
+            backup="",
+            rto=Measured(seconds=round(ended - began, 1), target=None),
+            rpo=Measured(seconds=0.0, target=None),
+            lost=0,
+            runs=(run,),
+        )
+        self.file(found)
+        return found
+
+    def file(self, found: Record) -> None:
+        """Puts the record into the store. Raises StoreError."""
+        self.store.put(record.key(place(self.loaded.inventory), found.id), record.encode(found))
+
+    # ------------------------------------------------------------ phases
+
+    def _strike(self, notebook: Notebook, target: Postgres) -> None:
+        """With the canary writing: the backup, some more rows, the blow."""
+
+        def heard(row: Row) -> None:
+            notebook.change(last_number=row.number, last_at=row.at, last_heard=time.time())
+
+        name = self.drills.datastore
+        canary = Canary(self.loaded, name, target, heard)
+        scenario = notebook.state.scenario
+        try:
+            if not notebook.state.blow:
+                self._say(f"the canary writes a row a second into {name}")
+                canary.start(notebook.state.last_number + 1)
+            if not notebook.state.backed:
+                self._run(notebook, "backup", "backup", {"REASON": f"drill: {scenario}"}, options=(name,))
+                notebook.change(backed=True)
+                time.sleep(ALIVE)
+            self._run(notebook, "blow", f"drill-{scenario}", {"BACKUP": notebook.state.backup, "REASON": "drill"})
+        finally:
+            canary.stop()
+        notebook.change(struck=time.time())
+
+    def _run(
+        self,
+        notebook: Notebook,
+        phase: str,
+        procedure: str,
+        answers: dict[str, str],
+        *,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        """One phase as a run; one that somebody left is carried to its end. Raises DrillFailed."""
+        known: str = getattr(notebook.state, phase)
+        if known and not self._done(known):
+            self._say(f"carrying {known} to its end first")
+            with ExitStack() as stack:
+                Rescue("resume", self.loaded, run=known, yes=True, log=self.log).go(stack)
+        if known and self._done(known):
+            return
+        run = run_id()
+        state = notebook.change(**{phase: run})
+        self._say(f"{self.procedures(procedure).title} ({run})")
+        code = self._flow(procedure, run, answers, options).go()
+        if code != DONE:
+            again = f"inv drill --env {self._env} --scenario {state.scenario} --confirm {self._env}"
+            raise DrillFailed(
+                f"{procedure} ended with {code} in the drill {state.id}. Look at inv status --env {self._env};"
+                f" the drill goes on with: {again}"
+            )
+
+    def _flow(self, procedure: str, run: str, answers: dict[str, str], options: tuple[str, ...] = ()) -> Flow:
+        wish = Wish(
+            procedure=procedure,
+            env=self._env,
+            answers=answers,
+            options=frozenset(options),
+            reason=answers.get("REASON", ""),
+            yes=True,
+            log=self.log,
+        )
+        return Flow(wish, self.loaded, self.procedures(procedure), run=run)
+
+    def _done(self, run: str) -> bool:
+        """Whether this machine knows that a run ended well."""
+        return any(r.folder.run == run and r.exit == DONE for r in runs(ops_state(self.loaded)))
+
+    def _target(self) -> Postgres:
+        backup = self.loaded.inventory.backup
+        found = backup.datastores[self.drills.datastore] if backup else None
+        if not isinstance(found, Postgres):
+            raise DrillFailed(f"{self.drills.datastore} is no PostgreSQL database")
+        return found
+
+    @property
+    def _env(self) -> str:
+        return self.loaded.inventory.environment
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(f"drill: {text}", file=sys.stderr, flush=True)
+
+
+def _told(at: float) -> str:
+    return told(datetime.fromtimestamp(at, UTC))
