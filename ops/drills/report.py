@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ops.drills.record import SCENARIOS, Record, Scenario
 from ops.inventory.drills import Drills
+from ops.observe import columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,13 @@ def standing(
     records: Iterable[Record], scenarios: Sequence[Scenario], within: int, now: datetime
 ) -> tuple[Standing, ...]:
     """Each scenario's standing. ``within``: seconds that the newest drill may be old."""
-    newest: dict[str, Record] = {}
-    for record in sorted(records, key=lambda r: (r.recovered, r.id)):
-        newest[record.scenario] = record
-    return tuple(_standing(s, newest.get(s), within, now) for s in scenarios)
+    last = newest(records)
+    return tuple(_standing(s, last.get(s), within, now) for s in scenarios)
+
+
+def newest(records: Iterable[Record]) -> dict[Scenario, Record]:
+    """The newest drill of each scenario."""
+    return {record.scenario: record for record in sorted(records, key=lambda r: (r.recovered, r.id))}
 
 
 def _standing(scenario: Scenario, last: Record | None, within: int, now: datetime) -> Standing:
@@ -47,11 +51,7 @@ def _standing(scenario: Scenario, last: Record | None, within: int, now: datetim
     age = (now - last.at).total_seconds()
     due = ""
     if age > within:
-        due = (
-            f"the newest drill is older than {within // 86_400} days"
-            if within >= 86_400
-            else "the newest drill is too old"
-        )
+        due = f"the newest drill is older than {columns.age(within)}"
     elif not last.ok:
         due = "the newest drill missed its target"
     return Standing(scenario=scenario, last=last, age=age, due=due)

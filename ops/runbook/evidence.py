@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.records.durations import Durations, Usual
+from ops.runbook.recovery import Drilled
 
 FORMAT = "opsbook-evidence"
 VERSION = 1
@@ -27,9 +28,10 @@ class BadEvidence(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known, by procedure."""
+    """What is known: of each procedure, and of each scenario of a drill."""
 
     procedures: Mapping[str, Usual] = field(default_factory=dict)
+    drills: Mapping[str, Drilled] = field(default_factory=dict)
 
     def whole(self, procedure: str) -> Durations | None:
         """Of the procedure as a whole, or None."""
@@ -50,7 +52,10 @@ def read(path: Path) -> Evidence:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.get("format") != FORMAT or data.get("version") != VERSION:
             raise ValueError("it is of another format or version")
-        return Evidence(procedures={name: _usual(own) for name, own in data["procedures"].items()})
+        return Evidence(
+            procedures={name: _usual(own) for name, own in data["procedures"].items()},
+            drills={scenario: Drilled(**own) for scenario, own in data.get("drills", {}).items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadEvidence(f"{path} can't be used ({error}); write it anew: inv runbook.render --evidence") from error
 
@@ -65,13 +70,15 @@ def text(evidence: Evidence) -> str:
         for name, usual in sorted(evidence.procedures.items())
         if usual.whole or usual.steps
     }
-    data = {"format": FORMAT, "version": VERSION, "procedures": procedures}
+    data: dict[str, Any] = {"format": FORMAT, "version": VERSION, "procedures": procedures}
+    if evidence.drills:
+        data["drills"] = {scenario: asdict(d) for scenario, d in sorted(evidence.drills.items())}
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
 
-def gathered(usual: Iterable[tuple[str, Usual]]) -> Evidence:
-    """Evidence from what the records say of each procedure."""
-    return Evidence(procedures=dict(usual))
+def gathered(usual: Iterable[tuple[str, Usual]], drills: Mapping[str, Drilled] | None = None) -> Evidence:
+    """Evidence from what the records say of each procedure, and the store of each drill."""
+    return Evidence(procedures=dict(usual), drills=drills or {})
 
 
 def said(known: Durations | None) -> str:

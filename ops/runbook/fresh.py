@@ -16,6 +16,7 @@ from ops.runbook.evidence import Evidence
 from ops.runbook.making import page
 from ops.runbook.markdown import index, markdown
 from ops.runbook.page import Head, Page, Today
+from ops.runbook.recovery import recovery
 
 FOLDER = "runbooks"
 EVIDENCE = "evidence.json"
@@ -43,17 +44,29 @@ def ssh(loaded: Loaded) -> Mapping[str, str]:
     return {host: ssh_command(loaded.inventory, host) for host in loaded.inventory.hosts}
 
 
-def head(loaded: Loaded) -> Head:
-    """What the inventory says for the head of its pages."""
+def head(loaded: Loaded, procedure: str, evidence: Evidence) -> Head:
+    """What the inventory, and evidence, say for the head of a page."""
     own = loaded.inventory.page
-    return Head(owner=own.owner, severity=own.severity, escalation=own.escalation, url=own.url)
+    return Head(
+        owner=own.owner,
+        severity=own.severity,
+        escalation=own.escalation,
+        url=own.url,
+        recovery=recovery(loaded.inventory, evidence.drills, procedure),
+    )
 
 
 def pages(loaded: Loaded, procedures: Mapping[str, Procedure], evidence: Evidence) -> tuple[Page, ...]:
     """Every page of the environment, in the order of ``procedures``. Raises what building a plan raises."""
     return tuple(
-        page(procedure.build(loaded.inventory, loaded.compose), ssh(loaded), head(loaded), evidence, Today())
-        for procedure in procedures.values()
+        page(
+            procedure.build(loaded.inventory, loaded.compose),
+            ssh(loaded),
+            head(loaded, name, evidence),
+            evidence,
+            Today(),
+        )
+        for name, procedure in procedures.items()
         if procedure.page and procedure.applies(loaded.inventory)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ops.plan.model import Stage, Step
+from ops.runbook.recovery import Recovery
 from ops.runbook.values import Values
 from ops.runbook.words import listed
 
@@ -24,6 +25,8 @@ class Head:
     severity: str = ""
     escalation: str = ""
     url: str = ""
+    recovery: tuple[Recovery, ...] = ()
+    """On a page about recovery: how long that may take, and took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,8 @@ class Page:
         """What is typed for it, e.g. ``inv host.out``: the tasks of hosts are a collection of their own."""
         if self.procedure == "rollback-data":
             return "inv rollback --restore-data"
+        if self.procedure.startswith("drill-"):
+            return f"inv drill --scenario {self.procedure.removeprefix('drill-')}"
         if self.procedure.startswith("restore"):
             return f"inv restore --into {'scratch' if self.procedure.endswith('scratch') else 'live'}"
         noun, dash, verb = self.procedure.partition("-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ops.inventory.load import Loaded
     from ops.procedures.registry import Procedure
     from ops.runbook.evidence import Evidence
+    from ops.runbook.recovery import Drilled
 
 STALE = 1
 COULD_NOT_LOOK = 2
@@ -82,7 +84,33 @@ def _measured(loaded: Loaded, procedures: Mapping[str, Procedure]) -> Evidence:
     from ops.tasks.machines import ops_state
 
     environment = loaded.inventory.environment
-    return gathered((name, usual(ops_state(loaded), environment, name)) for name in procedures)
+    return gathered(((name, usual(ops_state(loaded), environment, name)) for name in procedures), _drilled(loaded))
+
+
+def _drilled(loaded: Loaded) -> Mapping[str, Drilled]:
+    """The newest drill of each scenario, from the store. Where it can't be read, the committed ones stay."""
+    from ops.drills.report import newest
+    from ops.inventory.references import Unresolved
+    from ops.runbook.evidence import read
+    from ops.runbook.fresh import EVIDENCE, folder
+    from ops.runbook.recovery import Drilled
+    from ops.stores.errors import StoreError
+    from ops.tasks.backing.opening import store
+    from ops.tasks.drill import records
+
+    if loaded.inventory.drills is None or loaded.inventory.backup is None:
+        return {}
+    try:
+        found = newest(records(loaded, store(loaded)))
+    except (StoreError, Unresolved) as error:
+        print(f"The store can't be asked for drills, so the pages keep those they have: {error}", file=sys.stderr)
+        return read(folder(loaded) / EVIDENCE).drills
+    return {
+        scenario: Drilled(
+            id=r.id, at=r.recovered, subject=r.subject, rto=r.rto.seconds, rpo=r.rpo.seconds, lost=r.lost, ok=r.ok
+        )
+        for scenario, r in found.items()
+    }
 
 
 ns = Collection("runbook", render, check)

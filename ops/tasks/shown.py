@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops.inventory.load import Loaded
 from ops.plan.bind import Bound
 from ops.runbook import fresh, show
+from ops.runbook.evidence import read
 
 
 def shown(bound: Bound, form: str, loaded: Loaded) -> str:
@@ -13,6 +14,7 @@ def shown(bound: Bound, form: str, loaded: Loaded) -> str:
         case "json":
             return show.data(bound)
         case "md":
-            return show.today(bound, fresh.ssh(loaded), fresh.head(loaded), templates=loaded.root / "templates")
+            head = fresh.head(loaded, bound.plan.procedure, read(fresh.folder(loaded) / fresh.EVIDENCE))
+            return show.today(bound, fresh.ssh(loaded), head, templates=loaded.root / "templates")
         case _:
             return show.text(bound)

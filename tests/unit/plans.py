@@ -55,6 +55,7 @@ backup:
       image: "registry.example:5000/infra/postgres:17"
       newest: select max(created_at) from orders
       assertions: [{id: orders, query: select count(*) from orders, at_least: 1}]
+drills: {allowed: true, datastore: main, bad_version: v3, host_loss: {lose: echo lose, provide: echo provide}}
 balancer: {at: ops, out: 'echo out "$HOST"', in: 'echo in "$HOST"', probe: 'true'}
 """
 
