@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from conftest import INV, ROOT, Lab, Ran, ensure, inv  # type: ignore[attr-defined]
-from elsewhere import Repository, environment, repository
-from killing import killed  # type: ignore[import-not-found]
+from conftest import Lab, Ran, ensure, inv  # type: ignore[attr-defined]
+from elsewhere import Repository, repository
+from killing import lives
 from source import made
 
 pytestmark = pytest.mark.timeout(1800)
@@ -128,7 +128,8 @@ def test_over_target_fails_and_is_due_again(sold: Lab, tmp_path_factory: pytest.
 @pytest.mark.full
 @pytest.mark.parametrize("boundary", [6, 14, 24, 34])
 def test_a_drill_that_is_killed_goes_on_where_it_stood(sold: Lab, boundary: int) -> None:
-    killed([str(INV), *DRILL, "--scenario", "data-loss", *SAYS], boundary, cwd=ROOT)
+    life = lives(("drill", "--env", "lab", "--scenario", "data-loss", *SAYS), boundary, within=600)
+    assert life.code is None, "it was killed"
     time.sleep(1)
     done = inv(*DRILL, "--scenario", "data-loss", *SAYS, timeout=900)
     assert done.code == 0, done.said
@@ -142,4 +143,3 @@ def test_a_bad_release_is_taken_back_and_on_record(sold: Lab) -> None:
     done = inv(*DRILL, "--scenario", "bad-release", *SAYS, timeout=900)
     assert done.code == 0, done.said
     assert newest(sold)["scenario"] == "bad-release"
-    assert environment()
