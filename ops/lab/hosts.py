@@ -110,10 +110,18 @@ def wait_for_docker(container: Container) -> None:
 
 
 def ailments(container: Container, services: tuple[str, ...] = ()) -> list[str]:
-    """What is wrong with a running host, in a few words each; `services` are containers that must run on it."""
-    return containers.run(
-        container, containers.file("ailments.sh"), environment={"SERVICES": " ".join(services)}, timeout=10
-    ).splitlines()
+    """What is wrong with a running host, in a few words each; `services` are containers that must run on it.
+
+    Raises:
+        LabError: it does not answer; an engine under load loses what a short command says, so it is asked three times.
+    """
+    environment = {"SERVICES": " ".join(services)}
+    for _ in range(3):
+        said = containers.run(container, containers.file("ailments.sh"), environment=environment, timeout=10)
+        *found, last = said.splitlines() or [""]
+        if last == "looked":
+            return found
+    raise LabError(f"{container.name} was looked at and did not say what it found")
 
 
 def write_known_hosts(client: DockerClient, lab: Lab) -> Path:

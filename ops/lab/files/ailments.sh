@@ -9,4 +9,4 @@ for service in ${SERVICES:-}; do
     is=$(docker inspect -f '{{.State.Status}}' "$service" 2>/dev/null) || is=missing
     [ "$is" = running ] || echo "$service $is"
 done
-exit 0
+echo looked # an answer that got lost on its way must not pass for health
