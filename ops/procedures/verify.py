@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ops.datastores.settings import Assertion
+from ops.datastores.settings import Assertion, seconds
 from ops.inventory.endpoints import ssh_command
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
@@ -181,13 +181,12 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
         source = (
             f'{ssh_command(c.inventory, c.at)} "cat {c.inventory.state}/runs/$RUN/scratch/copy-{c.name}/report.json"'
         )
-    stamped = "jq --arg at \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" '. + {at: $at}'"
     file = Step(
         id="file",
         title="File it beside the backup",
         why="the bucket alone tells what is proven",
         act=Change(
-            run=f'{hand.functions(backup.store)}\n{source} | {stamped} | put "{folder}/verification.json"',
+            run=f'{hand.functions(backup.store)}\n{source} |\n{_judged(c)} |\n  put "{folder}/verification.json"',
             done_when=Repeat(why="it is filed under its own time"),
             undo=Keep(why="it is what was found"),
         ),
@@ -209,6 +208,27 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
         timeout=120,
     )
     return report, file, clear
+
+
+def _judged(c: Copy) -> str:
+    """The command that makes what the host found into what the store keeps: measured against the targets."""
+    # files may rest for years: only who says how the newest row is found has it judged
+    rpo = seconds(c.store.rpo) if getattr(c.store, "newest", "") else "null"
+    return "\n".join(
+        (
+            f'  jq --arg at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" --argjson rto {seconds(c.store.rto)} --argjson rpo {rpo} \\',
+            f'    --argjson source "$(get "{c.folder}/manifest.json" | jq -c \'{{created, server}}\')" \'',
+            "    def missed($name; $m): if $m.target == null or ($m.seconds != null and $m.seconds <= $m.target) then []",
+            '      else ["the \\($name) target is missed"] end;',
+            "    ($source.created | fromdateiso8601) as $made",
+            "    | {seconds: .seconds.load, target: $rto} as $back",
+            "    | {seconds: (if .newest then [0, $made - .newest] | max else null end), target: $rpo} as $lost",
+            '    | (if .seconds.load then missed("RTO"; $back) + missed("RPO"; $lost) else [] end) as $late',
+            "    | {schema, id, run, owner, host, assertions, identities, at: $at, seconds, rto: $back, rpo: $lost, server: $source.server,",
+            "       ok: (.ok and $late == []), comparisons: {entries, differences},",
+            '       problem: ([.problem, $late[]] | map(select(. != "")) | join("; "))}\'',
+        )
+    )
 
 
 def proof(c: Copy, when: When, prefix: str = "verify", serves: tuple[str, ...] = ()) -> Stage:
