@@ -16,6 +16,7 @@ from ops.tasks import (
     inventory,
     lab,
     lease,
+    notify,
     release,
     restore,
     runbook,
@@ -50,6 +51,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         inventory.ns,
         runbook.ns,
         host.ns,
+        notify.ns,
         backup.ns,
         restore.restore,
     )
