@@ -51,6 +51,8 @@ class Facts:
     """Path of the log on the machine that ran it."""
     next: str = ""
     """The command to type next."""
+    test: bool = False
+    """Whether nothing has happened: the title says so, whatever the template is."""
 
     def context(self) -> dict[str, object]:
         """The facts by name, long ones cut."""

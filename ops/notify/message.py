@@ -58,8 +58,9 @@ def rendered(event: Event, facts: Facts, templates: Path | None = None) -> Messa
     lines = [line.rstrip() for line in text.strip().splitlines()]
     if not lines:
         raise TemplateWrong(_path(event), 0, "it gives no text; its first line becomes the title")
+    title = f"Test: {lines[0].strip()}" if facts.test else lines[0].strip()
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines[1:])).strip("\n")
-    return Message(event=event, title=lines[0].strip(), body=body)
+    return Message(event=event, title=title, body=body)
 
 
 def wrong(templates: Path) -> tuple[TemplateWrong, ...]:

@@ -160,7 +160,7 @@ class Desk:
             severity = "warning" if sent.reason or sent.note else "info"
             what = "not-told" if sent.reason else "told"
             self.write(severity, what, channel=sent.channel, about=sent.event, reason=sent.reason, note=sent.note)
-        return [sent.channel for sent in found if sent.reason]
+        return list(dict.fromkeys(sent.channel for sent in found if sent.reason))
 
     @property
     def log(self) -> Path:

@@ -20,6 +20,7 @@ REFUSED = 20
 
 
 @task(
+    name="test",
     auto_shortflags=False,
     help={
         "env": "environment: the name of a file in inventories/ (required)",
@@ -28,7 +29,7 @@ REFUSED = 20
         "plan": "send nothing, print the messages",
     },
 )
-def test(_: Context, env: str = "", channel: str = "", event: str = "", plan: bool = False) -> None:
+def try_out(_: Context, env: str = "", channel: str = "", event: str = "", plan: bool = False) -> None:
     """Send a test message to every channel of the inventory and say what came of each; exit 1 when one failed."""
     from ops.tasks.env import load_env
 
@@ -95,7 +96,7 @@ def _facts(loaded: Loaded) -> Facts:
     from ops.tasks.news import facts_of
 
     facts = facts_of(loaded, "test")
-    return replace(facts, summary="This is only a test: nothing has happened.", page="")
+    return replace(facts, summary="Nothing has happened.", page="", test=True)
 
 
-ns = Collection("notify", test)
+ns = Collection("notify", try_out)
