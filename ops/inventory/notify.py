@@ -38,7 +38,7 @@ MEANINGS: Mapping[Event, str] = {
     "change-done": "it is done (a rollback is told as rolled-back)",
     "change-taken-back": "it failed, or was aborted, and the fleet is as it was before",
     "needs-human": "a run stopped half-way: it failed and could not be taken back, or was interrupted",
-    "backup-failed": "a backup was not made: it failed, or a scheduled one was refused",
+    "backup-failed": "a backup was not made, or old ones not pruned: it failed, or a scheduled one was refused",
     "backup-stale": "the newest backup, or its newest proof, is too old",
     "verification-failed": "a backup was not proven: it does not restore, differs, or could not be looked at",
     "drill-result": "a drill ended",

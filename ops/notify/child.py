@@ -118,12 +118,13 @@ def main() -> None:
     logger = logging.getLogger("apprise")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a plugin prints is no answer
     lock = threading.Lock()
 
     def work(order: Mapping[str, Any]) -> None:
         said = json.dumps({"id": order["id"], "reason": handled(order)})
         with lock:
-            print(said, flush=True)
+            print(said, file=answers, flush=True)
 
     threads = []
     for line in sys.stdin:

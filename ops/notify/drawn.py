@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ops.engine.outcome import Failure, Outcome, Tally
 from ops.inventory.model import Inventory
-from ops.notify.events import PROVING
+from ops.notify.events import SCHEDULED
 from ops.notify.facts import Facts
 from ops.observe.summary import VERDICTS
 from ops.observe.texts import duration, listed
@@ -90,7 +90,7 @@ def _value(bound: Bound, name: str) -> str:
 
 def _meant(bound: Bound, stores: tuple[str, ...]) -> tuple[str, ...]:
     """What a backup or a verification is about."""
-    if bound.plan.procedure not in PROVING:
+    if bound.plan.procedure not in SCHEDULED:
         return ()
     return about(tuple(name for name in stores if name in bound.options), _value(bound, "BACKUP"))
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from ops.engine.outcome import DONE, INTERRUPTED, LOCKED, NEEDS_HUMAN, TAKEN_BACK
 from ops.inventory.notify import Event
 
-PROVING: dict[str, Event] = {
+SCHEDULED: dict[str, Event] = {
     "backup": "backup-failed",
     "backup-verify": "verification-failed",
+    "backup-prune": "backup-failed",
 }
 """Procedures that nobody waits for: silence is good news, and everything else is told by this event."""
 
-QUIET = frozenset({*PROVING, "smoke-test", "restore-scratch", "backup-check"})
+QUIET = frozenset({*SCHEDULED, "smoke-test", "restore-scratch", "backup-check"})
 """Procedures that change nothing of what is live: their beginning and their success are not told."""
 
 GATES = ("gate", "proof")
@@ -59,9 +60,9 @@ def ended(end: End) -> tuple[Event, ...]:
         return ()
     half = code == NEEDS_HUMAN or (code == INTERRUPTED and end.touched)
     found: list[Event] = ["needs-human"] if half else []
-    if end.procedure in PROVING:
+    if end.procedure in SCHEDULED:
         known_to_person = code == INTERRUPTED and end.attended
-        return (*found, PROVING[end.procedure]) if code != DONE and not known_to_person else tuple(found)
+        return (*found, SCHEDULED[end.procedure]) if code != DONE and not known_to_person else tuple(found)
     # 21: whoever took it over tells how it ends; 130 untouched: nothing had begun
     silent = half or code in (LOCKED, INTERRUPTED) or (end.aim == "abort" and code != TAKEN_BACK)
     if not silent and end.procedure not in QUIET:
@@ -86,7 +87,7 @@ def _over(procedure: str, *, done: bool) -> Event:
 def refused(procedure: str, *, attended: bool) -> tuple[Event, ...]:
     """What a refusal is, and what a command is that broke before it began. A person reads it where they typed; a
     scheduled backup that did not happen has nobody who does."""
-    return (PROVING[procedure],) if procedure in PROVING and not attended else ()
+    return (SCHEDULED[procedure],) if procedure in SCHEDULED and not attended else ()
 
 
 def first(events: Sequence[Event], wanted: Sequence[Event] | None) -> Event | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 MOST = 400
 """Characters of one fact: a message is read on a telephone, the log has the rest."""
+LINES = 40
+"""Members of one fact that is a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +58,24 @@ class Facts:
     test: bool = False
     """Whether nothing has happened: the title says so, whatever the template is."""
 
-    def context(self) -> dict[str, object]:
-        """The facts by name, long ones cut."""
-        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: short(value) if isinstance(value, str) else value for name, value in found.items()}
+    def context(self, redact: Callable[[str], str] = str) -> dict[str, Any]:
+        """The facts by name, each text redacted and then cut: half a secret would not be known for one."""
+        return {f.name: _clean(getattr(self, f.name), redact) for f in dataclasses.fields(self)}
 
 
 def short(text: str) -> str:
     """On one line, and no longer than a message can bear."""
     line = " ".join(text.split())
     return line if len(line) <= MOST else f"{line[: MOST - 1]}…"
+
+
+def _clean(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return short(redact(value))
+    if isinstance(value, tuple):
+        more = (f"… and {len(value) - LINES} more",) if len(value) > LINES and isinstance(value[0], str) else ()
+        return (*(_clean(v, redact) for v in value[:LINES]), *more)
+    return value
 
 
 NAMES = frozenset(f.name for f in dataclasses.fields(Facts)) | {"event"}

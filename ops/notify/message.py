@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +40,9 @@ class Message:
     body: str
 
 
-def rendered(event: Event, facts: Facts, templates: Path | None = None) -> Message:
+def rendered(event: Event, facts: Facts, templates: Path | None = None, redact: Callable[[str], str] = str) -> Message:
     """The message of an event. ``templates``: the user's own folder, whose ``notify/<event>.j2`` wins.
+    ``redact`` passes over the facts and over what was made of them.
 
     Raises TemplateWrong.
     """
@@ -49,13 +50,13 @@ def rendered(event: Event, facts: Facts, templates: Path | None = None) -> Messa
 
     environment = _environment(templates)
     try:
-        text = environment.get_template(_path(event)).render({**facts.context(), "event": event})
+        text = environment.get_template(_path(event)).render({**facts.context(redact), "event": event})
     except jinja2.TemplateSyntaxError as error:
         raise TemplateWrong(error.filename or str(error.name), error.lineno, str(error.message)) from error
     except Exception as error:  # a template may raise whatever Python can: a division, a missing method
         file, line = _where(error, event)
         raise TemplateWrong(file, line, str(error) or type(error).__name__) from error
-    lines = [line.rstrip() for line in text.strip().splitlines()]
+    lines = [line.rstrip() for line in redact(text).strip().splitlines()]
     if not lines:
         raise TemplateWrong(_path(event), 0, "it gives no text; its first line becomes the title")
     title = f"Test: {lines[0].strip()}" if facts.test else lines[0].strip()

@@ -55,7 +55,7 @@ class Messenger:
                     stream.close()
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._child is None:
+        if self._child is None or self._child.poll() is not None:
             # A session of its own: Ctrl-C is for the run, and must not end what tells of it.
             self._child = subprocess.Popen(
                 [sys.executable, "-P", str(CHILD)],

@@ -68,6 +68,7 @@ class Post:
         self._messenger = Messenger()
         self._lock = threading.Lock()
         self._queues: dict[str, SimpleQueue[Item | None]] = {}
+        self._urls: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
         self._open: list[tuple[str, Event]] = []
         self._sent: list[Sent] = []
@@ -80,7 +81,10 @@ class Post:
                 continue
             with self._lock:
                 self._open.append((name, event))
-            self._queue(name).put((event, facts))
+            try:
+                self._queue(name).put((event, facts))
+            except RuntimeError:  # no thread can be started: told at the end as what did not arrive
+                continue
 
     def close(self) -> tuple[Sent, ...]:
         """Waits for what is on its way, at most twice the limit (a channel that hangs may have a message before the
@@ -103,11 +107,12 @@ class Post:
 
     def _queue(self, name: str) -> SimpleQueue[Item | None]:
         if name not in self._queues:
-            self._queues[name] = SimpleQueue()
+            queue: SimpleQueue[Item | None] = SimpleQueue()
             # A daemon: what hangs must not keep the command from ending.
-            thread = threading.Thread(target=self._work, args=(name, self._queues[name]), daemon=True)
-            self._threads.append(thread)
+            thread = threading.Thread(target=self._work, args=(name, queue), daemon=True)
             thread.start()
+            self._threads.append(thread)
+            self._queues[name] = queue
         return self._queues[name]
 
     def _work(self, name: str, queue: SimpleQueue[Item | None]) -> None:
@@ -122,23 +127,28 @@ class Post:
                     self._open.remove((name, event))
                     self._sent.append(sent)
 
+    def _address(self, name: str) -> str:
+        """Fetched once: a vault may ask somebody. Each channel's thread is alone with its name."""
+        if name not in self._urls:
+            self._urls[name] = resolve(self._channels[name].to, self._root, timeout=self._limit).decode().strip()
+        return self._urls[name]
+
     def _one(self, name: str, event: Event, facts: Facts) -> Sent:
-        message, note = letter(event, facts, self._root)
+        message, note = letter(event, facts, self._root, self._redact)
         try:
-            url = resolve(self._channels[name].to, self._root, timeout=self._limit).decode().strip()
+            url = self._address(name)
         except Unresolved as error:
             return Sent(channel=name, event=event, reason=short(f"{error.message}. {error.remedy}"), note=note)
         except UnicodeDecodeError:
             return Sent(channel=name, event=event, reason="what its reference gives is no text", note=note)
-        title, body = self._redact(message.title), self._redact(message.body)
         kind = KINDS.get(event, "info")
-        reason = self._messenger.send(url, title, body, kind, timeout=self._limit)
+        reason = self._messenger.send(url, message.title, message.body, kind, timeout=self._limit)
         return Sent(channel=name, event=event, reason=reason, note=note)
 
 
-def letter(event: Event, facts: Facts, root: Path) -> tuple[Message, str]:
+def letter(event: Event, facts: Facts, root: Path, redact: Callable[[str], str] = str) -> tuple[Message, str]:
     """The message; where the user's template can't be used it is our own, and the second value says so."""
     try:
-        return rendered(event, facts, root / "templates"), ""
+        return rendered(event, facts, root / "templates", redact), ""
     except TemplateWrong as error:
-        return rendered(event, facts), f"{error}; Opsbook's own text was sent"
+        return rendered(event, facts, None, redact), f"{error}; Opsbook's own text was sent"

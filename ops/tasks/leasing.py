@@ -128,7 +128,7 @@ class Leasing:
                 facts_of(self._loaded, "lease --release"),
                 owner=listed(others),
                 reason=reason,
-                details=(f"Released: {listed(names)} on {listed(result.done)}",),
+                details=(f"Released: {listed(names)} on {listed(sorted({x.host for x in held}))}",),
                 page="",
                 next=f"inv status --env {self._env}",
             )

@@ -17,7 +17,7 @@ from ops.engine.outcome import Outcome
 from ops.inventory.load import Loaded
 from ops.inventory.notify import Event
 from ops.notify import drawn
-from ops.notify.events import PROVING, End, begun, ended, refused
+from ops.notify.events import SCHEDULED, End, begun, ended, refused
 from ops.notify.facts import Facts
 from ops.notify.post import Post, Sent
 from ops.observe.summary import VERDICTS
@@ -45,7 +45,7 @@ class News:
     def wished(self, wish: Wish) -> None:
         """What was asked for, known before there is a plan."""
         stores = tuple(name for name in self._stores() if name in wish.options)
-        meant = drawn.about(stores, wish.answers.get("BACKUP", "")) if wish.procedure in PROVING else ()
+        meant = drawn.about(stores, wish.answers.get("BACKUP", "")) if wish.procedure in SCHEDULED else ()
         self._facts = replace(self._facts, version=wish.answers.get("VERSION", ""), reason=wish.reason, details=meant)
 
     def about(self, bound: Bound, *, aim: str = "", reason: str = "", former: str = "") -> None:
@@ -165,7 +165,7 @@ def lines(sent: Sent) -> tuple[str, ...]:
 
 def attended() -> bool:
     """Whether a person sits there, who reads what is printed."""
-    return sys.stdin.isatty() or sys.stdout.isatty()
+    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def whoami() -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +98,20 @@ def test_a_receiver_that_hangs_is_given_up(tmp_path: Path, receiver: Web) -> Non
     assert not receiver.over.is_set(), "it hangs still, and we went on"
     assert found["well"].reason == ""
     assert found["hangs"].reason == "it did not answer within 4 s"
+
+
+def test_ctrl_c_ends_the_waiting_and_is_told(tmp_path: Path, receiver: Web) -> None:
+    (tmp_path / "to").write_text(receiver.url(f"hang/{TOKEN}"))
+    post = Post({"hangs": Channel(to="file:to")}, tmp_path, limit=60.0)
+    post.tell(("deploy-done",), FULL)
+
+    def press() -> None:
+        receiver.asked.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    (sent,) = post.close()
+    assert sent.reason == "interrupted before it answered"
 
 
 def test_a_reference_that_gives_nothing_is_told_without_its_value(tmp_path: Path) -> None:

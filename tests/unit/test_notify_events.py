@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("look-around", {"changes": False}, ()),
         ("backup", {}, ()),
         ("backup-verify", {}, ()),
+        ("backup-prune", {}, ()),
         ("restore-scratch", {}, ()),
         ("smoke-test", {"changes": False}, ()),
     ],
@@ -68,6 +69,7 @@ ENDS = {
         30: ("verification-failed",),
         40: ("needs-human", "verification-failed"),
     },
+    "backup-prune": {0: (), 30: ("backup-failed",), 40: ("needs-human", "backup-failed")},
     "restore-scratch": {0: (), 30: (), 40: ("needs-human",)},
 }
 
@@ -114,6 +116,7 @@ def test_ends_that_depend_on_more(end: End, events: tuple[str, ...]) -> None:
         ("backup", True, ()),
         ("backup-verify", False, ("verification-failed",)),
         ("backup-verify", True, ()),
+        ("backup-prune", False, ("backup-failed",)),
         ("deploy", False, ()),
         ("deploy", True, ()),
     ],

@@ -40,6 +40,21 @@ def test_long_facts_are_cut_and_kept_on_one_line() -> None:
     assert len(line) <= MOST + len("Because: ")
 
 
+def test_a_secret_is_kept_out_before_a_long_fact_is_cut() -> None:
+    secret = "correct-horse-battery-staple"
+    facts = Facts(app="a", environment="b", cause="x" * (MOST - 10) + secret, details=(secret, secret))
+    message = rendered("needs-human", facts, None, lambda text: text.replace(secret, "[redacted]"))
+    assert "correct" not in message.body
+    assert message.body.count("[redacted]") >= 2
+
+
+def test_long_lists_are_cut() -> None:
+    message = rendered("needs-human", Facts(app="a", environment="b", details=tuple(f"line {n}." for n in range(99))))
+    assert "line 39." in message.body
+    assert "line 40." not in message.body
+    assert "… and 59 more" in message.body
+
+
 def own(root: Path, **texts: str) -> Path:
     folder = root / "templates" / "notify"
     folder.mkdir(parents=True)
