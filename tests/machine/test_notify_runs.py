@@ -139,6 +139,15 @@ def test_what_does_not_arrive_is_told_and_changes_no_exit_code(
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
+def test_an_address_that_a_step_prints_is_kept_out(world: Noisy, capsys: pytest.CaptureFixture[str]) -> None:
+    leak = Step(id="leak", title="L", why="w", act=Check(run=f"cat {world.repository}/team.url; false"))
+    world.plan = plan(world.lab, stage("one", write("a"), leak), variables=(VERSION,))
+    world.go({"VERSION": "v2"}, log="text")
+    told = capsys.readouterr()
+    assert "[redacted]" in told.out
+    assert TOKEN not in told.out + told.err + json.dumps([data for _, data in world.receiver.got])
+
+
 def test_without_channels_nothing_is_loaded_or_said(
     world: Noisy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
