@@ -126,27 +126,32 @@ def verify(
 ) -> None:
     """Restore backups into a throwaway and compare everything in them with what the source held."""
     from ops.tasks.env import load_env
+    from ops.tasks.news import missed
 
     if sum((latest, bool(id), all_unverified)) > 1:
         raise Exit("backup.verify: give one of --latest, --id and --all-unverified", code=REFUSED)
     loaded = load_env(env)
     names = chosen(loaded, only, "backup.verify")
-    found = catalogue(loaded, "backup.verify")
-    if id:
-        wanted = [b for b in found.find(id) if b.where.datastore in names]
-    elif all_unverified:
-        wanted = [b for b in reversed(found.backups) if b.where.datastore in names and not b.verified]
-    else:
-        wanted = [b for b in (found.latest(name) for name in names) if b]
-        if missing := [name for name in names if not found.latest(name)]:
+    with missed(loaded, "backup-verify", quiet=plan):
+        found = catalogue(loaded, "backup.verify")
+        if id:
+            wanted = [b for b in found.find(id) if b.where.datastore in names]
+        elif all_unverified:
+            wanted = [b for b in reversed(found.backups) if b.where.datastore in names and not b.verified]
+        else:
+            wanted = [b for b in (found.latest(name) for name in names) if b]
+            if missing := [name for name in names if not found.latest(name)]:
+                raise Exit(
+                    f"backup.verify: there is no backup of {', '.join(missing)}; make one: inv backup --env {env}",
+                    code=1,
+                )
+        if not wanted:
+            if all_unverified:
+                print("Every backup is proven.")
+                return
             raise Exit(
-                f"backup.verify: there is no backup of {', '.join(missing)}; make one: inv backup --env {env}", code=1
+                f"backup.verify: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1
             )
-    if not wanted:
-        if all_unverified:
-            print("Every backup is proven.")
-            return
-        raise Exit(f"backup.verify: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1)
     flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
     worst = 0
     for backup in wanted:

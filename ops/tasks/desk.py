@@ -18,6 +18,7 @@ from ops.observe import logs, summary
 from ops.observe.screen import JsonScreen, Screen, Tee, screen
 from ops.plan.bind import Work
 from ops.tasks.machines import ops_state
+from ops.tasks.news import News, lines
 from ops.tasks.redacting import Redact
 from ops.tasks.refusals import Refusal
 
@@ -37,6 +38,7 @@ class Desk:
         self._screen: Screen | None = None
         self._file: logs.JsonLog | None = None
         self._signalled = False
+        self.news = News(loaded, run, procedure, self.clean)
 
     def open(self, stack: ExitStack) -> None:
         """Begins. From here on SIGTERM and SIGHUP count as an interruption that leaves the run resumable."""
@@ -47,6 +49,7 @@ class Desk:
         self._screen = screen(self._choice, self._run, self.clean)
         file = stack.enter_context(logs.opened(self._path))
         self._file = logs.JsonLog(file, self._run, self.clean, everything=True)
+        stack.callback(self._post)
 
     @property
     def screen(self) -> Screen:
@@ -60,7 +63,7 @@ class Desk:
 
     def tell(self) -> Observer:
         """Takes the engine's events to the screen and the log."""
-        return Tee(self.screen, *((self._file,) if self._file else ()))
+        return Tee(self.screen, *((self._file,) if self._file else ()), self.news)
 
     def say(self, text: str) -> None:
         """Prints a text for people."""
@@ -121,16 +124,43 @@ class Desk:
         """The summary. Returns the exit code."""
         log = str(self._path.relative_to(self._loaded.root))
         page = f"runbooks/{self._loaded.inventory.environment}/{outcome.procedure}.md"
+        self.news.ended(outcome, log)
         self.say(summary.text(outcome, log, page))
-        self.write("info" if outcome.exit == DONE else "error", "summary", **summary.data(outcome, log))
+        untold = self._post()
+        self.write(
+            "info" if outcome.exit == DONE else "error", "summary", **summary.data(outcome, log), not_told=untold
+        )
         return outcome.exit
 
     def refuse(self, found: Refusal) -> int:
         """A refusal. Returns the exit code."""
         with suppress(OSError):
             print(self.redact(found.text()), file=sys.stderr)
+        if not self._quiet:
+            self.news.refused(found)
+            self._post()
         self.write("error", "refused", **found.data())
         return found.code
+
+    def stopped(self, code: int, summary: str) -> None:
+        """It was interrupted before it began, or broke: whoever waits for it elsewhere is told."""
+        if not self._quiet:
+            self.news.failed(code, summary)
+            self._post()
+
+    def _post(self) -> list[str]:
+        """Waits until the channels are told. Returns those that are not; they are named on screen and in the log."""
+        found = self.news.close()
+        for sent in found:
+            for line in lines(sent):
+                if self._screen is None:  # it was interrupted before it could open
+                    print(line, file=sys.stderr)
+                else:
+                    self.say(line)
+            severity = "warning" if sent.reason or sent.note else "info"
+            what = "not-told" if sent.reason else "told"
+            self.write(severity, what, channel=sent.channel, about=sent.event, reason=sent.reason, note=sent.note)
+        return list(dict.fromkeys(sent.channel for sent in found if sent.reason))
 
     @property
     def log(self) -> Path:

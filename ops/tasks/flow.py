@@ -49,6 +49,8 @@ OURS = (
     "drill-host-loss",
 )
 """Procedures whose questions have flags of their own."""
+BROKE = 1
+"""Exit code of a command that an error of ours ends."""
 NOTHING_TO_DO = 10
 """Exit code of ``--plan`` when nothing is to do."""
 
@@ -81,6 +83,7 @@ class Flow:
                 return self._all(stack)
             except KeyboardInterrupt:
                 print("Interrupted; nothing was changed.", file=sys.stderr)
+                self._desk.stopped(INTERRUPTED, "interrupted before it began; nothing was changed")
                 return INTERRUPTED
             except Exception as error:
                 wish = self._wish
@@ -88,6 +91,7 @@ class Flow:
                 again = typed() if wish.yes or wish.plan or self._desk.may_ask() else typed("--yes")
                 found = refusal(error, what, again, f"inv status --env {wish.env}")
                 if found is None:
+                    self._desk.stopped(BROKE, f"it broke: {type(error).__name__}; look at it where it ran")
                     raise
                 return self._desk.refuse(found)
 
@@ -96,6 +100,7 @@ class Flow:
     def _all(self, stack: ExitStack) -> int:
         desk = self._desk
         desk.open(stack)
+        desk.news.wished(self._wish)
         plan = self._procedure.build(self._loaded.inventory, self._loaded.compose)
         if not self._wish.plan and plan.changes and not desk.may_ask() and not self._wish.yes:
             raise Refused((_finding("nobody can confirm it: this is no terminal", "look at it first with --plan"),))
@@ -118,6 +123,7 @@ class Flow:
         if plan.changes and not self._confirmed(prepared):
             desk.say("Not confirmed; nothing was changed.")
             return REFUSED
+        desk.news.about(bound, reason=self._wish.reason)
         with desk.screen:
             outcome = execute(
                 prepared,

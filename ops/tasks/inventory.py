@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def check(ctx: Context, env: str = "", values: bool = True) -> None:
     """Check an inventory and the variables of its environment; contacts no host."""
     loaded = load_env(env, code=1)
     _plans(ctx, loaded)
+    _messages(loaded)
     resolved = resolve_env(loaded, code=1) if values else None
     inventory = loaded.inventory
     counts = [
@@ -39,6 +41,8 @@ def check(ctx: Context, env: str = "", values: bool = True) -> None:
         f"; {_many(len(resolved.secrets), 'secret')} fetched and in order" if resolved else "; no value was fetched"
     )
     print(f"{loaded.document.file} is in order: {', '.join(counts)}{fetched}.")
+    if values:
+        _channels(loaded)
 
 
 def _plans(ctx: Context, loaded: Loaded) -> None:
@@ -67,6 +71,37 @@ def _plans(ctx: Context, loaded: Loaded) -> None:
             ]
     if found:
         raise Exit(told(f"{loaded.document.file} does not fit our plans; no host was contacted.", found), code=1)
+
+
+def _messages(loaded: Loaded) -> None:
+    """Try the user's templates of notifications. Raises Exit with all problems."""
+    from ops.inventory.problems import Problem
+    from ops.notify.message import wrong
+
+    remedy = "Correct it; until then Opsbook's own text is sent"
+    found = [
+        Problem(file=_shown(loaded, e.file), line=e.line, column=0, path="", message=e.cause, remedy=remedy)
+        for e in wrong(loaded.root / "templates")
+    ]
+    if found:
+        raise Exit(told("Templates of notifications are not in order; no host was contacted.", found), code=1)
+
+
+def _channels(loaded: Loaded) -> None:
+    """Warn of channels whose address can't be fetched: they stop nothing, but nobody hears from them."""
+    from ops.inventory.references import Unresolved, resolve
+
+    for name, channel in loaded.inventory.notify.items():
+        try:
+            resolve(channel.to, loaded.root)
+        except Unresolved as error:
+            place = loaded.place(("notify", name, "to"))
+            print(f"{place}: warning: the channel {name} is not told: {error}", file=sys.stderr)
+
+
+def _shown(loaded: Loaded, file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(loaded.root)) if path.is_relative_to(loaded.root) else file
 
 
 @task

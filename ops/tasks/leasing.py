@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from ops.engine import release as giving
 from ops.engine.outcome import DONE, LOCKED, REFUSED
@@ -17,6 +18,7 @@ from ops.records.runs import folder, now, process
 from ops.records.traces import Damaged
 from ops.tasks.flow import actor
 from ops.tasks.machines import fleet, ops_state
+from ops.tasks.news import facts_of, notify
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import Refusal, refusal
 from ops.tasks.surveying import Machines, Surveyed, surveyed
@@ -113,8 +115,24 @@ class Leasing:
             journal.write("end", now(), exit=code, summary=summary)
         finally:
             journal.close()
+        self._notify(survey, result, names, who, reason)
         self._told(result, {**survey.failed, **result.failed}, runs, names)
         return code
+
+    def _notify(self, survey: Surveyed, result: giving.Released, names: tuple[str, ...], who: str, reason: str) -> None:
+        """Lets those know whom it matters to that somebody else's lease was ended."""
+        held = [x for host in result.done for x in survey.hosts[host].leases if x.resource in names and x.left > 0]
+        others = sorted({x.owner for x in held} - {who})
+        if others:
+            facts = replace(
+                facts_of(self._loaded, "lease --release"),
+                owner=listed(others),
+                reason=reason,
+                details=(f"Released: {listed(names)} on {listed(sorted({x.host for x in held}))}",),
+                page="",
+                next=f"inv status --env {self._env}",
+            )
+            notify(self._loaded, "take-over", facts)
 
     def _told(
         self, result: giving.Released, failed: dict[str, str], runs: tuple[Open, ...], names: tuple[str, ...]

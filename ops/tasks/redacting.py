@@ -39,6 +39,7 @@ def at_hand(loaded: Loaded) -> frozenset[bytes]:
     references = [v.source for v in inventory.variables.values() if v.kind == "secret" and v.source]
     if inventory.registry.password:
         references.append(inventory.registry.password)
+    references += [channel.to for channel in inventory.notify.values()]
     found = set()
     for reference in references:
         if reference.startswith(CHEAP):

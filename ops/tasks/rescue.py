@@ -26,7 +26,7 @@ from ops.records.traces import Known, Told
 from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
 from ops.tasks.fetching import plan_secrets
-from ops.tasks.flow import NOTHING_TO_DO, actor
+from ops.tasks.flow import BROKE, NOTHING_TO_DO, actor
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
@@ -83,6 +83,8 @@ class Rescue:
         except Exception as error:
             found = refusal(error, f"{self._aim} in {env}", typed(), f"inv status --env {env}")
             if found is None:
+                if self._desk:
+                    self._desk.stopped(BROKE, f"it broke: {type(error).__name__}; look at it where it ran")
                 raise
             if self._desk is None:
                 print(found.text(), file=sys.stderr)
@@ -133,6 +135,8 @@ class Rescue:
             desk.say("Not confirmed; nothing was changed.")
             return REFUSED
         who = actor(f"{self._aim} {found.bound.plan.procedure}", self._reason)
+        former = _leader(found.known)
+        desk.news.about(found.bound, aim=self._aim, reason=self._reason, former=former if former != who.owner else "")
         if self._forget:
             forget(found, links, desk.tell(), actor=who, ops_state=ops_state(self._loaded), seen=seen)
             desk.say(f"The books on {found.run} are closed; nothing was changed. Next: inv status")
@@ -199,6 +203,12 @@ class Rescue:
             host: " ".join(f"{x.resource}={x.token}" for x in one.leases if x.run in ("", run.run))
             for host, one in told.items()
         }
+
+
+def _leader(run: Known) -> str:
+    """Who led the run last; empty when its record does not say."""
+    leads = run.lead.get("leads", ())
+    return str(leads[-1].get("owner", "")) if leads else ""
 
 
 def _over(over: NothingUnfinished, aim: Aim, env: str) -> str:
