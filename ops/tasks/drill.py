@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
@@ -44,6 +45,7 @@ def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", lo
     from ops.tasks.drilling.state import Notebook
     from ops.tasks.env import load_env
     from ops.tasks.machines import ops_state
+    from ops.tasks.news import facts_of, notify
     from ops.tasks.own import registered
 
     loaded = load_env(env)
@@ -67,13 +69,19 @@ def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", lo
     _confirmed(env, confirm)
     procedures = registered(ctx)
     course = Course(loaded=loaded, drills=drills, store=_store(loaded), procedures=lambda n: procedures[n], log=log)
+    about = replace(facts_of(loaded, "drill"), next=f"inv drill.report --env {env}")
     try:
         found = course.release() if chosen == "bad-release" else course.data(chosen)
     except (DrillFailed, CanaryError, StoreError) as error:
+        notify(loaded, "drill-result", replace(about, verdict="FAILED", exit=1, summary=f"{chosen}: {error}"))
         raise Exit(f"drill: {error}", code=1) from None
-    print(result(found))
-    if not found.ok:
-        raise Exit(code=1)
+    said = result(found)
+    verdict = "within its targets" if found.ok else "OVER ITS TARGET"
+    code = 0 if found.ok else 1
+    notify(loaded, "drill-result", replace(about, verdict=verdict, exit=code, details=tuple(said.splitlines())))
+    print(said)
+    if code:
+        raise Exit(code=code)
 
 
 @task(auto_shortflags=False, help={**ENV, "json": "machine-readable"})
