@@ -69,7 +69,8 @@ def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", lo
     _confirmed(env, confirm)
     procedures = registered(ctx)
     course = Course(loaded=loaded, drills=drills, store=_store(loaded), procedures=lambda n: procedures[n], log=log)
-    about = replace(facts_of(loaded, "drill"), next=f"inv drill.report --env {env}")
+    page = "deploy" if chosen == "bad-release" else f"drill-{chosen}"
+    about = replace(facts_of(loaded, page), next=f"inv drill.report --env {env}")
     try:
         found = course.release() if chosen == "bad-release" else course.data(chosen)
     except (DrillFailed, CanaryError, StoreError) as error:
