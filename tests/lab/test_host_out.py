@@ -67,6 +67,12 @@ def verdicts(lab: Lab, host: str) -> str:
     return lab.ssh(host, "cd /srv/shop/.opsbook && ls -1t good && ls -1 bad")
 
 
+def containers(lab: Lab, host: str) -> set[str]:
+    """Ids of the live release's containers."""
+    live = lab.live(host)
+    return set(lab.ssh(host, f"docker ps -q --filter name=shop-lab-{live}-").split())
+
+
 def test_a_rollback_without_a_dead_host_and_the_way_back(on_v2: Lab) -> None:
     lab = on_v2
     with fault("pause", "--host", "app2"):
@@ -82,6 +88,10 @@ def test_a_rollback_without_a_dead_host_and_the_way_back(on_v2: Lab) -> None:
         status = inv("status", "--env", "lab")
         assert status.code == 0, status.said
         assert "inv host.in app2 --env lab" in status.out
+        served_by = containers(lab, "app1")
+        anew = inv("restart", "--env", "lab", "--without", "app2", "--reason", "app2 hangs", "--yes")
+        assert anew.code == 0, anew.said
+        assert not served_by & containers(lab, "app1"), "every container of the release is a new one"
     deadline = time.monotonic() + 30
     while standing("app2") != "DRAIN":
         assert time.monotonic() < deadline, standing("app2")
