@@ -165,9 +165,7 @@ def _numbered(program: str) -> str:
     return program.replace("AHEAD", str(AHEAD)).replace("BEFORE", str(BEFORE))
 
 
-def _judged(
-    inventory: Inventory, backup: Backup, functions: tuple[str, ...], asked: list[str] | tuple[str, ...]
-) -> str:
+def _judged(inventory: Inventory, backup: Backup, functions: tuple[str, ...], asked: str) -> str:
     """A text that lists the store, asks, prints the answers and holds when none begins with WRONG."""
     folder = backups.place(inventory).folder
     below = (

@@ -165,8 +165,9 @@ class _Looker:
     def failed(self) -> tuple[Backup, ...]:
         """What failed and was not made good since: the last one tried, and the newest one that was tried. They differ
         where an older backup was verified after a newer one had failed, or the other way round."""
-        latest = next(iter(sorted(self.checked, key=lambda b: b.manifest.created_at, reverse=True)), None)
-        return tuple(dict.fromkeys(b for b in (self.tried, latest) if b and not b.verified))
+        latest = max(self.checked, key=lambda b: b.manifest.created_at, default=None)
+        both = {b.id: b for b in (self.tried, latest) if b}
+        return tuple(b for b in both.values() if not b.verified)
 
     def measured(self) -> Iterator[Finding]:
         """Whether the last measurements are within today's targets."""

@@ -14,6 +14,13 @@ TIMEOUT = 10
 """Seconds for connecting and for each answer."""
 
 
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: the URL would be told to whomever it leads to, TLS or not."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 class PingFailed(Exception):
     """The URL did not answer as it should; the message says how, and what to do, without it."""
 
@@ -24,7 +31,8 @@ def ping(url: str, context: ssl.SSLContext | None = None) -> None:
         if not url.lower().startswith(("https://", "http://")):
             raise ValueError
         request = urllib.request.Request(url, headers={"User-Agent": "opsbook"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:
+        opener = urllib.request.build_opener(_Straight, urllib.request.HTTPSHandler(context=context))
+        with opener.open(request, timeout=TIMEOUT) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:
         raise PingFailed(f"it answered {error.code}. Does it still exist, over there?") from None
