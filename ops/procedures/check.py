@@ -85,7 +85,7 @@ _MADE = """\
   def told(kind; said): "WRONG \\($name): \\(kind): \\(said)";
   def at: .created | fromdate;
   def median: sort | .[(length - 1) / 2 | floor];
-  def less(what): what as $has | ($rest | map(what) | median) as $usual | select($has < $shrunk * $usual) | "\\($has) after \\($usual)";
+  def less(what; others): what as $has | (others | map(what) | median) as $usual | select($has < $shrunk * $usual) | "\\($has) after \\($usual)";
   map(select(.damaged | not) | .held = (.objects.bytes // .raw) | .rows = .fingerprint.rows) as $good |
   ($good | map(select(at <= $now + AHEAD)) | sort_by(.created, .id) | reverse) as $past | $past[0] as $new | $past[1:1 + BEFORE] as $rest |
   (.[] | select(.damaged) | told("damaged"; .key)), ($good[] | select(at > $now + AHEAD) | told("in-the-future"; .id)),
@@ -93,7 +93,7 @@ _MADE = """\
     $now - ($new | at) | "\\($name): \\($new.id) is \\(. / 60 | floor) min old, holds \\($new.rows) rows, \\($new.held) bytes",
       (select(. > $rpo) | told("stale"; "\\($rpo / 60 | floor) min are allowed")),
       (select($volatile | not) | (select($new.rows == 0) | told("empty"; $new.id)),
-        (select($rest != []) | [$new | less(.rows), less(.held)] | select(. != []) | told("shrunk"; join(", ")))) end"""
+        (select($rest != []) | [$new | less(.rows; $rest), less(.held; $rest)] | select(. != []) | told("shrunk"; join(", ")))) end"""
 
 _PROVEN = """\
   def told(kind; said): "WRONG \\($name): \\(kind): \\(said)";

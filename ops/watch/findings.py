@@ -135,12 +135,12 @@ class _Looker:
         verified = self.verified
         allowed = seconds(self.settings.watch.verified_within)
         if verified is None:
-            if self.past:
-                many = (
-                    "its only backup was" if len(self.past) == 1 else f"none of its {len(self.past)} backups was ever"
+            if self.every:
+                one = len(self.every) == 1
+                never = (
+                    "its only backup was never proven" if one else f"none of its {len(self.every)} backups was proven"
                 )
-                never = " never" if len(self.past) == 1 else ""
-                yield self.told("never-verified", f"{many}{never} proven", f"Prove the newest: {command}")
+                yield self.told("never-verified", never, f"Prove the newest: {command}")
         else:
             proof, made = _proof(verified), self.age(verified.manifest.created_at)
             age = self.age(proof.ended_at)

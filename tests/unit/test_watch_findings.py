@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
-from watch_parts import DAY, HOUR, NOW, backup, health, keys, kinds, seen, settings, well
+from watch_parts import DAY, FAILED, HOUR, NOW, SCENARIOS, backup, health, keys, kinds, seen, settings, well
 
 from ops.stores.backup import Backup, Damaged
 from ops.stores.errors import Unreadable
@@ -18,7 +18,6 @@ from ops.watch.findings import healths
 from ops.watch.health import KINDS, sentences
 from ops.watch.words import amount, span
 
-FAILED: dict[str, Any] = {"ok": False, "problem": "table public.orders: changed"}
 WELL = backup(HOUR, 600)
 
 
@@ -30,68 +29,9 @@ def test_a_young_backup_that_is_proven_is_well() -> None:
     assert found.loss == Measured(seconds=30, target=None)
 
 
-@pytest.mark.parametrize(
-    ("backups", "wanted"),
-    [
-        pytest.param([], ["none"], id="none"),
-        pytest.param([backup(DAY + 1, HOUR)], ["stale"], id="stale"),
-        pytest.param([backup(DAY, HOUR)], [], id="just young enough"),
-        pytest.param([backup(HOUR)], ["never-verified"], id="new and not yet proven"),
-        pytest.param([backup(HOUR), backup(9 * DAY, 8 * DAY + 1)], ["unverified"], id="proof too old"),
-        pytest.param([backup(HOUR), backup(8 * DAY, 8 * DAY)], [], id="proof just young enough"),
-        pytest.param([backup(HOUR), backup(60 * DAY, HOUR)], ["unverified"], id="an old backup proven again and again"),
-        pytest.param(
-            [backup(HOUR, 600, proof=FAILED), backup(DAY, DAY)], ["verification-failed"], id="the last one failed"
-        ),
-        pytest.param(
-            [backup(HOUR, 600, proof=FAILED)], ["never-verified", "verification-failed"], id="the only one failed"
-        ),
-        pytest.param([backup(HOUR, 600), backup(DAY, DAY, proof=FAILED)], [], id="made good since"),
-        pytest.param(
-            [backup(HOUR, 900, proof=FAILED), backup(DAY, 600)],
-            ["verification-failed"],
-            id="an older one held after the newest had failed",
-        ),
-        pytest.param(
-            [backup(HOUR, 900), backup(DAY, 600, proof=FAILED)], ["verification-failed"], id="an older one fails now"
-        ),
-        pytest.param(
-            [backup(HOUR, 600, proof=FAILED | {"identities": {"ops": True, "vault": False}}), backup(DAY, DAY)],
-            ["verification-failed", "identity-lost"],
-            id="a key is lost",
-        ),
-        pytest.param(
-            [backup(HOUR, 600, proof={"rto": Measured(seconds=3601, target=9999)})],
-            ["rto-missed"],
-            id="today's target counts",
-        ),
-        pytest.param([backup(HOUR, 600, rows=0)], ["empty"], id="empty from the first"),
-        pytest.param(well(400, 1000), ["shrunk"], id="one before is enough"),
-        pytest.param(well(500, 1000, 1000), [], id="half is not yet suspicious"),
-        pytest.param(well(0, 1000), ["shrunk", "empty"], id="emptied"),
-        pytest.param(well(1000, 1, 1000, 1000), [], id="a bad one before the newest is no measure"),
-        pytest.param(
-            [backup(HOUR, 600, objects=400), backup(DAY, objects=1000)], ["shrunk"], id="a bucket is its objects"
-        ),
-        pytest.param(
-            [backup(HOUR, 600, objects=1000, raw=400), backup(DAY, objects=1000, raw=1000)],
-            [],
-            id="a bucket is not its index",
-        ),
-        pytest.param([backup(-HOUR, None), *well(1000)], ["in-the-future"], id="a manifest from the future"),
-        pytest.param([backup(-HOUR, None)], ["none", "in-the-future"], id="only one from the future"),
-        pytest.param(
-            [backup(-HOUR), backup(3 * DAY, DAY)], ["stale", "in-the-future"], id="the future hides no staleness"
-        ),
-        pytest.param(
-            [backup(HOUR, -DAY), backup(2 * DAY, DAY)],
-            ["in-the-future"],
-            id="a proof from the future counts for nothing",
-        ),
-        pytest.param([backup(-200, -200)], [], id="clocks of a store's servers differ"),
-    ],
-)
-def test_what_is_found(backups: list[Backup], wanted: list[str]) -> None:
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_found(name: str) -> None:
+    backups, wanted = SCENARIOS[name]
     assert kinds(health(*backups)) == wanted
 
 

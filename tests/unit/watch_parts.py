@@ -143,3 +143,49 @@ def well(*rows: int) -> Sequence[Backup]:
         backup(HOUR + n * DAY, 1800 if n == 0 else None, rows=many, raw=many * 10_000 + 1)
         for n, many in enumerate(rows)
     ]
+
+
+FAILED: dict[str, Any] = {"ok": False, "problem": "table public.orders: changed"}
+SCENARIOS: dict[str, tuple[Sequence[Backup], list[str]]] = {
+    "none": ([], ["none"]),
+    "well": (well(1000, 990, 980), []),
+    "stale": ([backup(DAY + 1, HOUR)], ["stale"]),
+    "just young enough": ([backup(DAY, HOUR)], []),
+    "new and not yet proven": ([backup(HOUR)], ["never-verified"]),
+    "proof too old": ([backup(HOUR), backup(9 * DAY, 8 * DAY + 1)], ["unverified"]),
+    "proof just young enough": ([backup(HOUR), backup(8 * DAY, 8 * DAY)], []),
+    "an old backup proven again and again": ([backup(HOUR), backup(60 * DAY, HOUR)], ["unverified"]),
+    "the last one failed": ([backup(HOUR, 600, proof=FAILED), backup(DAY, DAY)], ["verification-failed"]),
+    "the only one failed": ([backup(HOUR, 600, proof=FAILED)], ["never-verified", "verification-failed"]),
+    "made good since": ([backup(HOUR, 600), backup(DAY, DAY, proof=FAILED)], []),
+    "an older one held after the newest had failed": (
+        [backup(HOUR, 900, proof=FAILED), backup(DAY, 600)],
+        ["verification-failed"],
+    ),
+    "an older one fails now": ([backup(HOUR, 900), backup(DAY, 600, proof=FAILED)], ["verification-failed"]),
+    "a key is lost": (
+        [backup(HOUR, 600, proof=FAILED | {"identities": {"ops": True, "vault": False}}), backup(DAY, DAY)],
+        ["verification-failed", "identity-lost"],
+    ),
+    "today's target counts": ([backup(HOUR, 600, proof={"rto": Measured(seconds=3601, target=9999)})], ["rto-missed"]),
+    "empty from the first": ([backup(HOUR, 600, rows=0)], ["empty"]),
+    "one before is enough": (well(400, 1000), ["shrunk"]),
+    "half is not yet suspicious": (well(500, 1000, 1000), []),
+    "emptied": (well(0, 1000), ["shrunk", "empty"]),
+    "a bad one before the newest is no measure": (well(1000, 1, 1000, 1000), []),
+    "four before it": (well(500, 1000, 1000, 1001, 2000), []),
+    "a bucket is its objects": ([backup(HOUR, 600, objects=400), backup(DAY, objects=1000)], ["shrunk"]),
+    "a bucket is not its index": (
+        [backup(HOUR, 600, objects=1000, raw=400), backup(DAY, objects=1000, raw=1000)],
+        [],
+    ),
+    "a manifest from the future": ([backup(-HOUR), *well(1000)], ["in-the-future"]),
+    "only one from the future": ([backup(-HOUR)], ["none", "never-verified", "in-the-future"]),
+    "the future hides no staleness": ([backup(-HOUR), backup(3 * DAY, DAY)], ["stale", "in-the-future"]),
+    "a proof from the future counts for nothing": (
+        [backup(HOUR, -DAY), backup(2 * DAY, DAY)],
+        ["in-the-future"],
+    ),
+    "clocks of a store's servers differ": ([backup(-200, -200)], []),
+}
+"""What a store may hold -> what is found."""
