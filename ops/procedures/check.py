@@ -178,10 +178,11 @@ def _judged(inventory: Inventory, backup: Backup, functions: tuple[str, ...], as
             *reading,
             *functions,
             'now=$(clock) || { echo "the store does not tell its time"; return 1; }',
-            f"keys=$(have {folder} | sed 's/.* //') || true",
+            # 1: nothing lies there
+            f"keys=$(have {folder} | sed 's/.* //') || [ $? -le 1 ] || {{ echo \"the store could not be listed\"; return 1; }}",
             "said=$(",
             asked,
             ') || said="WRONG: it could not be looked at ${said:-}"',
-            'printf "%s\\n" "$said" && test -z "$(grep "^WRONG" <<<"$said")"',
+            'printf "%s\\n" "${said:-nothing}" && test -z "$(grep "^WRONG" <<<"$said")"',
         )
     )

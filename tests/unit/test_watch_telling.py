@@ -13,10 +13,11 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from inventory_parts import SMALL, loaded
+from inventory_parts import SMALL, loaded, one
 from ruamel.yaml import YAML
 from watch_parts import DAY, HOUR, backup, seen, settings, well
 
+from ops.inventory.hooks import HookError
 from ops.inventory.schedule import Schedule
 from ops.procedures.check import check
 from ops.procedures.registry import Procedure
@@ -50,6 +51,23 @@ def metrics(file: str) -> dict[str, float]:
 
 def link(what: str) -> str:
     return f"https://example.com/page#{what}"
+
+
+# ---------------------------------------------------------------- the inventory
+
+
+def test_what_is_watched_must_be_there(tmp_path: Path) -> None:
+    def watched(text: str) -> str:
+        return BACKED.replace("  datastores:", f"  watch: {text}\n  datastores:")
+
+    assert "no datastore is called mian" in str(one(tmp_path, watched("{volatile: [mian]}")))
+    assert "can't be an environment variable" in str(one(tmp_path, watched('{dead_man: "env:A B"}')))
+
+
+def test_a_check_has_no_steps_of_others(tmp_path: Path) -> None:
+    hook = "hooks: [{id: own, title: A, check: 'true', after: look.made, procedures: [backup-check]}]\n"
+    with pytest.raises(HookError, match="hook own: a check is no run"):
+        check(loaded(tmp_path, BACKED + hook).inventory, {})
 
 
 # ---------------------------------------------------------------- metrics
