@@ -39,7 +39,7 @@ def check(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             reads=tuple(read),
             at=OPS,
             timeout=600,
-            otherwise="Each line that begins with WRONG names a [finding](#findings).",
+            otherwise="Each line that begins with WRONG names a [finding](#diagnosis).",
         )
         for name, title, why, text in (
             (
