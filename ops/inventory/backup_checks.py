@@ -33,6 +33,10 @@ def backup_troubles(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Tr
         if name not in backup.datastores:
             remedy = suggestion(name, backup.datastores)
             yield Trouble((*here, "gate", "datastores", i), f"no datastore is called {name}", remedy)
+    for i, name in enumerate(backup.watch.volatile):
+        if name not in backup.datastores:
+            remedy = suggestion(name, backup.datastores)
+            yield Trouble((*here, "watch", "volatile", i), f"no datastore is called {name}", remedy)
     yield from _scheduled(backup, hosts)
     taken: dict[str, str] = {}
     for name, store in backup.datastores.items():

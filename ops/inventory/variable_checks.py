@@ -57,6 +57,8 @@ def references(inventory: Inventory) -> Iterator[tuple[Path_, str]]:
     for name, store in backup.datastores.items():
         if (password := getattr(store, "password", None)) is not None:
             yield ("backup", "datastores", name, "password"), password
+    if backup.watch.dead_man is not None:
+        yield ("backup", "watch", "dead_man"), backup.watch.dead_man
 
 
 def _name(here: Path_, name: str, variable: Variable, variables: Mapping[str, Variable]) -> Iterator[Trouble]:

@@ -19,6 +19,8 @@ class Watch(Settings):
     shrunk: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.5")
     """A backup that has less than this share of the dumped bytes, or of the rows, of the median of the five before it
     is suspicious."""
+    volatile: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,19}$")], ...] = ()
+    """Datastores whose size says nothing, such as caches: they may shrink and be empty."""
     metrics: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*\.prom)?$")] = ""
     """File of Prometheus' textfile collector that each check writes, on the machine where it runs; empty: none."""
     dead_man: Reference | None = None

@@ -29,6 +29,7 @@ def ours() -> tuple[Procedure, ...]:
     """Opsbook's own procedures."""
     from ops.procedures import drill
     from ops.procedures.backup import backup
+    from ops.procedures.check import check
     from ops.procedures.deploy import deploy
     from ops.procedures.gate import names as gated
     from ops.procedures.host_in import host_in
@@ -51,6 +52,7 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="host-in", title="Bring a host back", build=host_in),
         Procedure(name="backup", title="Back up the datastores", build=backup, applies=backed),
         Procedure(name="backup-verify", title="Prove that a backup restores", build=verify, applies=backed),
+        Procedure(name="backup-check", title="Check the backups", build=check, applies=backed),
         Procedure(
             name="rollback-data",
             title="Roll back to the previous good release and its data",

@@ -21,6 +21,8 @@ from ops.runbook.recovery import recovery
 FOLDER = "runbooks"
 EVIDENCE = "evidence.json"
 INDEX = "index.md"
+TEMPLATES = "templates"
+"""The user's own page templates, in the repository."""
 MARK = "<!-- made by `inv runbook.render`; `inv runbook.check` tells whether it is fresh -->"
 """The last line of every page of ours: what bears it and has no procedure any more is an orphan."""
 
@@ -37,6 +39,11 @@ class Difference:
 def folder(loaded: Loaded) -> Path:
     """Where an environment's pages lie."""
     return loaded.root / FOLDER / loaded.inventory.environment
+
+
+def file(procedure: str) -> str:
+    """The name of a procedure's page in its folder."""
+    return f"{procedure}.md"
 
 
 def ssh(loaded: Loaded) -> Mapping[str, str]:
@@ -74,8 +81,8 @@ def pages(loaded: Loaded, procedures: Mapping[str, Procedure], evidence: Evidenc
 def texts(loaded: Loaded, procedures: Mapping[str, Procedure], evidence: Evidence) -> Mapping[str, str]:
     """File name -> text of every page and of the index. Raises TemplateFailed and what building a plan raises."""
     made = pages(loaded, procedures, evidence)
-    own = loaded.root / "templates"
-    found = {f"{p.procedure}.md": markdown(p, own) for p in made} | {INDEX: index(made, own)}
+    own = loaded.root / TEMPLATES
+    found = {file(p.procedure): markdown(p, own) for p in made} | {INDEX: index(made, own)}
     return {name: f"{text}\n{MARK}\n" for name, text in found.items()}
 
 

@@ -1,5 +1,6 @@
 """What a person types at ops, in the repository, to put an object into the store and to get it out: the equivalent of
-what the tool does through its own client. ``put KEY`` reads standard input, ``get KEY`` prints, ``have PREFIX`` lists.
+what the tool does through its own client. ``put KEY`` reads standard input, ``get KEY`` prints, ``have PREFIX`` lists;
+``begun PREFIX`` lists uploads that are open, ``clock`` prints the store's own Unix time.
 """
 
 from __future__ import annotations
@@ -19,14 +20,36 @@ def functions(store: Store) -> str:
     """``put``, ``get`` and ``have`` as shell functions."""
     match store:
         case S3Store():
-            return _s3(store)
+            return "\n".join((_s3(store), _s3_put(store), _s3_get(store)))
         case FileStore(path=path):
             place = path_word(path)
             return (
                 f'put() {{ mkdir -p "$(dirname {place}/"$1")" && cat >{place}/"$1.new" && mv {place}/"$1.new" {place}/"$1"; }}\n'
-                f'get() {{ cat {place}/"$1"; }}\n'
-                f'have() {{ (cd {place} && find "$1" -type f); }}'
+                f"{_file_get(place)}"
             )
+        case _:
+            assert_never(store)
+
+
+def looking(store: Store) -> str:
+    """``get``, ``have`` and ``clock``: what looking needs, and nothing that writes."""
+    match store:
+        case S3Store():
+            return "\n".join((_s3(store), _s3_get(store), _s3_clock(store)))
+        case FileStore(path=path):
+            return "\n".join((_file_get(path_word(path)), "clock() { date -u +%s; }"))
+        case _:
+            assert_never(store)
+
+
+def begun(store: Store) -> str:
+    """``begun``."""
+    match store:
+        case S3Store():
+            api = command(store, ACCESS_KEY, SECRET_KEY)
+            return f'begun() {{ {api} s3api list-multipart-uploads --bucket {store.bucket} --prefix "$1" --query "Uploads[].[Key]" --output text; }}'
+        case FileStore(path=path):
+            return f'begun() {{ (cd {path_word(path)}/.parts && find "$1" -type f) 2>/dev/null || true; }}'
         case _:
             assert_never(store)
 
@@ -40,7 +63,15 @@ def credentials(store: Store) -> tuple[tuple[str, str], ...]:
             return ()
 
 
+def _file_get(place: str) -> str:
+    return f'get() {{ cat {place}/"$1"; }}\nhave() {{ (cd {place} && find "$1" -type f); }}'
+
+
 def _s3(store: S3Store) -> str:
+    return f's3() {{ {command(store, ACCESS_KEY, SECRET_KEY)} s3 "$@"; }}'
+
+
+def _s3_put(store: S3Store) -> str:
     more = ""
     if store.storage_class:
         more += f" --storage-class {shlex.quote(store.storage_class)}"
@@ -48,10 +79,17 @@ def _s3(store: S3Store) -> str:
         more += f" --sse {shlex.quote(store.encryption)}"
     if store.kms_key:
         more += f" --sse-kms-key-id {shlex.quote(store.kms_key)}"
+    return f'put() {{ s3 cp --only-show-errors{more} - "s3://{store.bucket}/$1"; }}'
+
+
+def _s3_get(store: S3Store) -> str:
     root = f"s3://{store.bucket}"
-    return (
-        f's3() {{ {command(store, ACCESS_KEY, SECRET_KEY)} s3 "$@"; }}\n'
-        f'put() {{ s3 cp --only-show-errors{more} - "{root}/$1"; }}\n'
-        f'get() {{ s3 cp --only-show-errors "{root}/$1" -; }}\n'
-        f'have() {{ s3 ls --recursive "{root}/$1"; }}'
-    )
+    return f'get() {{ s3 cp --only-show-errors "{root}/$1" -; }}\nhave() {{ s3 ls --recursive "{root}/$1"; }}'
+
+
+def _s3_clock(store: S3Store) -> str:
+    end = store.reach or store.endpoint or f"https://s3.{store.region}.amazonaws.com"
+    trust = f" --cacert {path_word(store.ca)}" if store.ca else ""
+    # every answer bears the server's time, a refusal as well
+    asked = f"curl -sI --max-time 20{trust} {shlex.quote(end)} | sed -n 's/^[Dd]ate: //p' | tr -d '\\r'"
+    return f'clock() {{ local said; said=$({asked}) && [ -n "$said" ] && date -d "$said" +%s; }}'

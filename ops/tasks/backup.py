@@ -9,6 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks import watching
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
@@ -198,4 +199,4 @@ def now(loaded: Loaded) -> datetime:
     return store(loaded).now()
 
 
-ns = Collection("backup", back_up, listing, show, verify)
+ns = Collection("backup", back_up, listing, show, verify, watching.check, watching.rules)
