@@ -25,7 +25,9 @@ def linker(loaded: Loaded, procedure: Procedure) -> Callable[[str], str]:
     folder = fresh.folder(loaded)
     plan = procedure.build(loaded.inventory, loaded.compose)
     known = evidence.read(folder / fresh.EVIDENCE)
-    text = markdown(page(plan, fresh.ssh(loaded), fresh.head(loaded), known), loaded.root / fresh.TEMPLATES)
+    text = markdown(
+        page(plan, fresh.ssh(loaded), fresh.head(loaded, procedure.name, known), known), loaded.root / fresh.TEMPLATES
+    )
     there = frozenset(_ANCHOR.findall(text))
     published = loaded.inventory.page.url.rstrip("/") or folder.relative_to(loaded.root).as_posix()
 

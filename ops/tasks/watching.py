@@ -53,6 +53,8 @@ def check(_: Context, env: str = "", only: str = "", json: bool = False, metrics
         if json
         else health.table(found, loaded.inventory.app, loaded.inventory.environment)
     )
+    if not only:
+        _told(loaded, found)
     bad = [] if all(each.well for each in found) else [""]
     bad += _recorded(loaded, file, found)
     # what nobody can read of is not well either: the dead man is not told that it is
@@ -117,6 +119,7 @@ def _looked(loaded: Loaded, file: str) -> Seen:
     from ops.procedures.backups import place
     from ops.stores.errors import StoreError
     from ops.tasks.backing.opening import store
+    from ops.tasks.staleness import tell
     from ops.watch.looking import look
     from ops.watch.metrics import failed
     from ops.watch.writing import former
@@ -127,7 +130,17 @@ def _looked(loaded: Loaded, file: str) -> Seen:
         said = [f"backup.check: {error}"]
         if file:
             said += _written(file, failed(_whose(loaded), former(Path(file)), time.time()))
+        tell(loaded, ("could-not-look",), (), f"the store can't be looked at: {error}")
         raise Exit("\n".join(said), code=COULD_NOT_LOOK) from None
+
+
+def _told(loaded: Loaded, found: Sequence[Health]) -> None:
+    """Lets the channels know what was found."""
+    from ops.tasks.staleness import tell
+    from ops.watch.health import sentences
+
+    what = [f"{each.datastore} {finding.kind}" for each in found for finding in each.findings]
+    tell(loaded, what, sentences(found), f"{len(what)} things are not well with the backups")
 
 
 def _recorded(loaded: Loaded, file: str, found: Sequence[Health]) -> list[str]:
