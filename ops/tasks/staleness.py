@@ -23,7 +23,7 @@ AGAIN = 86_400
 
 
 def tell(loaded: Loaded, what: Sequence[str], sentences: Sequence[str], summary: str) -> None:
-    """Lets the channels know; never raises. ``what``: names of what is wrong, by which news differ; none: all is well."""
+    """Lets the channels know; never raises. ``what``: names of what is wrong, by which news differ; empty: nothing."""
     if not loaded.inventory.notify or attended():
         return
     note = ops_state(loaded) / FILE
