@@ -84,7 +84,7 @@ def page(b: Backup) -> str:
         ("SHA-256", m.sha256),
         ("opened by", ", ".join(m.recipients)),
         *(("gap", gap) for gap in m.gaps),
-        ("protected", " ".join(("yes", b.protection.said)).rstrip() if b.protection else "no"),
+        ("protected", ", ".join(filter(None, ("yes", b.protection.said))) if b.protection else "no"),
     ]
     if b.problem:
         rows.append(("proof", f"can't be read: {b.problem.what}"))

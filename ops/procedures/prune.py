@@ -135,6 +135,7 @@ def _sweep(inventory: Inventory, name: str) -> Step:
     text = "\n".join(
         (
             *_head(inventory, name),
+            hand_removal.uploads(store),
             'listed "$AT" >"$W/all" || { echo "nothing is there, or it can not be listed: nothing is swept" >&2; true >"$W/all"; }',
             'awk -v at="$AT" \'{ id = substr($2, length(at) + 1); sub("/.*", "", id); ids[NR] = id; keys[NR] = $2 }',
             '  $1 == "new" || $2 == at id "/manifest.json" { stays[id] = 1 }',
