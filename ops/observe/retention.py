@@ -11,6 +11,7 @@ from ops.observe.backups import size
 from ops.observe.columns import age, columns
 from ops.stores.backup import Damaged
 from ops.stores.keeping import Decision
+from ops.stores.manifest import Manifest
 from ops.stores.sweeping import Leftovers
 
 
@@ -35,7 +36,7 @@ def table(found: Outlook) -> str:
             d.backup.id,
             d.backup.where.datastore,
             age((now - d.backup.manifest.created_at).total_seconds()),
-            size(d.backup.manifest.size),
+            size(_bytes(d.backup.manifest)),
             ", ".join(d.reasons) if d.kept else "REMOVED",
         )
         for d in decisions
@@ -62,7 +63,7 @@ def data(found: Outlook) -> str:
                     "id": d.backup.id,
                     "datastore": d.backup.where.datastore,
                     "created": d.backup.manifest.created,
-                    "size": d.backup.manifest.size,
+                    "size": _bytes(d.backup.manifest),
                     "kept": d.kept,
                     "reasons": list(d.reasons),
                 }
@@ -83,3 +84,8 @@ def data(found: Outlook) -> str:
         },
         indent=2,
     )
+
+
+def _bytes(m: Manifest) -> int:
+    """What a backup holds; of a bucket's, its objects, which others may share."""
+    return m.objects.bytes if m.objects else m.size

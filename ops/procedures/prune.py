@@ -18,7 +18,7 @@ from ops.procedures.copies import ID_PATTERN
 from ops.stores import hand, hand_removal
 from ops.stores.keeping import Rules
 
-REMOVE, SWEEP, SPARE = "backup.remove", "backup.sweep", "backup.spare"
+REMOVE, SWEEP, UNNEEDED = "backup.remove", "backup.sweep", "backup.unneeded"
 """Operations on the store: removing backups, what was left unfinished, objects that no backup needs."""
 MANY = 1000
 """Backups of a datastore that one run removes at most: their ids are a value of the plan."""
@@ -70,14 +70,14 @@ def _asked(name: str, rules: Rules) -> Var:
 
 
 def _pruned(inventory: Inventory, name: str) -> Stage:
-    spare = isinstance(settings(inventory).datastores[name], Bucket)
+    shared = isinstance(settings(inventory).datastores[name], Bucket)
     return Stage(
         id=f"prune-{name}",
         title=f"Remove what need not be kept of {name}",
         steps=(
             _remove(inventory, name),
             _sweep(inventory, name),
-            *((_spare(inventory, name),) if spare else ()),
+            *((_unneeded(inventory, name),) if shared else ()),
         ),
         waves=((OPS,),),
         when=chosen(name),
@@ -163,7 +163,7 @@ def _sweep(inventory: Inventory, name: str) -> Step:
     )
 
 
-def _spare(inventory: Inventory, name: str) -> Step:
+def _unneeded(inventory: Inventory, name: str) -> Step:
     backup = settings(inventory)
     keys = tuple(objects.identity(one) for one in backup.identities)
     tries = " || ".join(f'age -d -i "${key}" "$W/data.age" 2>/dev/null' for key in keys) or "false"
@@ -183,13 +183,13 @@ def _spare(inventory: Inventory, name: str) -> Step:
             '  zstd -dcq <"$W/index" | jq -r .object >>"$W/needed"',
             'done <"$W/backups"',
             'awk -v at="$OBJECTS" \'NR == FNR { needed[at $1] = 1; next } $1 == "old" && !($2 in needed) { print $2 }\' \\',
-            '  "$W/needed" "$W/objects" >"$W/spare"',
-            'while read -r key; do drop "$key"; echo "removed: $key"; done <"$W/spare"',
+            '  "$W/needed" "$W/objects" >"$W/unneeded"',
+            'while read -r key; do drop "$key"; echo "removed: $key"; done <"$W/unneeded"',
             'rm -rf "$W"',
         )
     )
     return Step(
-        id="spare",
+        id="objects",
         title=f"Remove the objects of {name} that no backup refers to",
         why="each content lies in the store once, for all backups that hold it; only what has lain there for a day goes",
         act=Change(
@@ -199,7 +199,7 @@ def _spare(inventory: Inventory, name: str) -> Step:
         ),
         reads=("RUN", *(v for v, _ in hand.credentials(backup.store)), *keys),
         at=OPS,
-        native=SPARE,
+        native=UNNEEDED,
         timeout=backup.timeout,
         otherwise="An index that can't be read is named: nobody knows what it refers to, so nothing is removed.",
     )

@@ -72,11 +72,14 @@ def leftovers(store: BackupStore, place: Place, name: str, now: datetime) -> Lef
     )
 
 
-def swept(store: BackupStore, left: Leftovers) -> None:
-    """Removes it. Torn in the middle, the rest is found again. Raises StoreError."""
+def swept(store: BackupStore, left: Leftovers, beat: Callable[[], None]) -> None:
+    """Removes it. ``beat`` is called before each removal, and raises what is to end it. Torn in the middle, the rest is
+    found again. Raises StoreError."""
     for where in left.unfinished:
+        beat()
         store.discard(where.folder)
     for key in left.uploads:
+        beat()
         store.abandon(key)
     store.delete(left.objects)
 
@@ -97,10 +100,12 @@ def unneeded(
     young: Sequence[BackupKeys],
     identities: Sequence[bytes],
     now: datetime,
+    beat: Callable[[], None],
 ) -> Unneeded:
     """The objects that lie beside a datastore's backups, untouched for a day, to which none of them refers. ``found``:
-    its backups. Where one index can't be read nobody knows what it refers to, and nothing is named. Memory grows by
-    some hundred bytes for each object in the store. Raises StoreError."""
+    its backups; ``young``: those that may still become some. Where one index can't be read nobody knows what it refers
+    to, and nothing is named. ``beat`` is called again and again, and raises what is to end it. Memory grows by some
+    hundred bytes for each object in the store. Raises StoreError."""
     base = place.objects(name)
     spare = {key.removeprefix(base) for key, at in store.changed(base).items() if at <= now - REST}
     if young:
@@ -114,6 +119,7 @@ def unneeded(
             break
         try:
             for one in _index(store, backup, identities):
+                beat()
                 spare.discard(one.object)
         except (Archived, Sealed, _Doubtful) as error:
             return Unneeded(why=f"nobody knows what backup {backup.id} refers to: {error}")

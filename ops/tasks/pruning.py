@@ -75,6 +75,8 @@ def prune(
         # the oldest first: what is too much for one run is left to the next
         gone = [d.backup.id for d in reversed(found.decisions) if not d.kept and d.backup.where.datastore == name]
         answers[variable(name)] = " ".join(gone[:MANY])
+        if len(gone) > MANY:
+            print(f"Of {name} this run removes the {MANY} oldest; run it again for the rest.", file=sys.stderr)
     flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
     run(ctx, "backup-prune", env, answers, options=names, **flags)
 

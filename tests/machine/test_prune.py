@@ -49,7 +49,7 @@ from ops.stores.s3 import Bucket
 from ops.stores.s3_calls import Patience
 from ops.stores.sealing import packed
 from ops.stores.settings import S3Store
-from ops.tasks.backing.pruning import Pruning
+from ops.tasks.backing.pruning import Pruning, uptime
 from ops.tasks.flow import Flow
 from ops.tasks.wish import wish
 
@@ -116,6 +116,10 @@ class World:
     recipients: tuple[str, ...]
     proxy: Proxy | None = None
     said: list[str] = field(default_factory=list)
+    seconds: tuple[float, ...] = ()
+    """What this machine's own clock shows at each look; empty: the truth."""
+    stopping: bool = False
+    planned: Plan | None = None
 
     @property
     def place(self) -> Place:
@@ -145,7 +149,7 @@ class World:
         return where
 
     def plan(self) -> Plan:
-        return procedures()["backup-prune"].build(self.loaded.inventory, self.loaded.compose)
+        return self.planned or procedures()["backup-prune"].build(self.loaded.inventory, self.loaded.compose)
 
     def gone(self, name: str = "main") -> list[BackupKeys]:
         """What the rules keep no longer, the oldest first."""
@@ -166,10 +170,12 @@ class World:
             values={"RUN": "r", prune.variable(name): " ".join(where.id for where in remove)},
             secrets={n: keys[n] for n in found.reads if n in keys},
             say=self.said.append,
-            stopping=lambda: False,
+            stopping=lambda: self.stopping,
         )
-        done: str = getattr(Pruning(self.loaded, lambda: self.store), step)(call)
-        return done
+        clock = iter([0.0, *self.seconds]).__next__ if self.seconds else uptime
+        pruning = Pruning(self.loaded, lambda: self.store, clock)
+        acts = {"remove": pruning.remove, "sweep": pruning.sweep, "objects": pruning.unneeded}
+        return acts[step](call)
 
 
 def repository(root: Path, recipients: Iterable[str], store: str) -> Loaded:
@@ -313,6 +319,51 @@ def test_the_same_run_resumed_mends_it_at_once(world: World) -> None:
     assert {world.place.parsed(key)[0] for key in world.store.keys(world.place.folder)} == set(made[:3])  # type: ignore[index]
 
 
+def test_whoever_slept_removes_nothing_more(local: World) -> None:
+    """The lease may have ended meanwhile, and a backup may be under way that builds upon what was to go."""
+    made = [local.made(days) for days in range(6)]
+    local.seconds = (10.0, 310.0, 700.0)
+    with pytest.raises(StoreError, match="held up for 390 s"):
+        local.does("remove", local.gone())
+    assert local.there() == made[:4]
+    kept = Assets(local)
+    for name in "abc":
+        kept.object(name)
+    kept.backup(1, "ab")
+    aged(local.root / "store")
+    local.seconds = (1.0, 2.0, 400.0)
+    with pytest.raises(StoreError, match="held up for 398 s"):
+        kept.unneeded()
+    assert kept.left() == "abc"
+    left = local.place.backup("main", "20261121T162647Z-root-b019")
+    local.store.put(left.data, b"x")
+    aged(local.root / "store")
+    local.seconds = (301.0,)
+    with pytest.raises(StoreError, match="held up"):
+        local.does("sweep")
+    assert local.store.keys(left.folder) == (left.data,)
+
+
+def test_it_stops_when_it_is_told_to(local: World) -> None:
+    made = [local.made(days) for days in range(5)]
+    local.stopping = True
+    with pytest.raises(StoreError, match="told to stop"):
+        local.does("remove", local.gone())
+    assert local.there() == made
+
+
+def test_a_run_that_is_carried_on_without_rules_removes_nothing(local: World) -> None:
+    made = [local.made(days) for days in range(5)]
+    wanted, plan = local.gone(), local.plan()
+    path = local.root / "inventories/test.yaml"
+    text = "".join(x for x in path.read_text().splitlines(True) if not x.startswith("  retention:"))
+    local.loaded = loaded(local.root, text)
+    local.planned = plan
+    with pytest.raises(StoreError, match="no retention"):
+        local.does("remove", wanted)
+    assert local.there() == made
+
+
 # ---------------------------------------------------------------- sweeping
 
 
@@ -363,8 +414,8 @@ class Assets:
         sha256 = hashlib.sha256(data).hexdigest()
         return self.world.made(days, name="assets", data=data, sha256=sha256, kind="bucket")
 
-    def spare(self) -> str:
-        return self.world.does("spare", name="assets")
+    def unneeded(self) -> str:
+        return self.world.does("objects", name="assets")
 
 
 @pytest.fixture
@@ -379,16 +430,16 @@ def test_an_object_goes_when_no_backup_refers_to_it(assets: Assets) -> None:
     world = assets.world
     old = assets.backup(3, "ab")
     assets.backup(1, "bc", world.recipients[1:])
-    assert assets.spare().startswith("0 objects")
+    assert assets.unneeded().startswith("0 objects")
     assert assets.left() == "abcd", "what is young may be of a backup that is about to be"
     world.clock.ahead = 2 * DAY
-    assert assets.spare() == "1 objects that no backup refers to are removed"
+    assert assets.unneeded() == "1 objects that no backup refers to are removed"
     assert assets.left() == "abc"
     world.store.delete([old.manifest])
     world.does("sweep", name="assets")
-    assets.spare()
+    assets.unneeded()
     assert assets.left() == "bc"
-    assert assets.spare().startswith("0 objects")
+    assert assets.unneeded().startswith("0 objects")
 
 
 def spoilt(world: World, where: BackupKeys) -> None:
@@ -414,7 +465,7 @@ def test_where_nobody_knows_what_a_backup_needs_no_object_goes(assets: Assets, w
     assets.backup(1, "bc")
     HINDRANCES[what](assets, old)
     assets.world.clock.ahead = 2 * DAY
-    said = assets.spare()
+    said = assets.unneeded()
     assert said.startswith("no object is removed: nobody knows what backup "), said
     assert assets.left() == "abcd"
 
@@ -426,12 +477,12 @@ def test_no_object_goes_while_a_backup_may_still_come_to_be(assets: Assets) -> N
     if assets.world.proxy:  # its uploads are all from 2010
         assets.world.clock.ahead = timedelta()
         assets.world.store.put(begun.dump, b"{}")
-        assert "20261121T162647Z-root-b019 is not finished" in assets.spare()
+        assert "20261121T162647Z-root-b019 is not finished" in assets.unneeded()
         return
     path = assets.world.root / "store" / begun.dump
     assets.world.store.put(begun.dump, b"{}")
     os.utime(path, (time.time() + 2 * 86_400,) * 2)
-    assert "20261121T162647Z-root-b019 is not finished" in assets.spare()
+    assert "20261121T162647Z-root-b019 is not finished" in assets.unneeded()
     assert assets.left() == "abcd"
 
 
@@ -481,7 +532,7 @@ def test_a_locked_object_that_nobody_needs_stays_until_then(on_server: World, s3
         Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until},
     )
     on_server.clock.ahead = 2 * DAY
-    said = assets.spare()
+    said = assets.unneeded()
     assert said.startswith("1 objects that no backup refers to are removed; 1 stay, locked until "), said
     assert assets.left() == "ab"
 
@@ -549,7 +600,7 @@ def test_a_whole_run_by_the_engine(local: World, capsys: pytest.CaptureFixture[s
     assert go() == 0, capsys.readouterr()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [x["step"] for x in lines if x["event"] == "step-done"] == [
-        "prune-main.remove", "prune-main.sweep", "prune-assets.remove", "prune-assets.sweep", "prune-assets.spare"
+        "prune-main.remove", "prune-main.sweep", "prune-assets.remove", "prune-assets.sweep", "prune-assets.objects"
     ]  # fmt: skip
     assert local.there() == made[:3]
     assert {local.place.parsed(k)[0] for k in local.store.keys(local.place.datastore("main"))} == set(made[:3])  # type: ignore[index]
@@ -669,7 +720,7 @@ def test_hands_do_the_same_in_a_directory(local: World) -> None:
     kept.object("d")
     kept.backup(2, "a")
     kept.backup(1, "b", local.recipients[1:])
-    pasted(local, "prune-assets.spare", {})
+    pasted(local, "prune-assets.objects", {})
     assert kept.left() == "abd"
     assert not list((local.root / f".opsbook/{local.loaded.inventory.slug}/runs/hand-x/scratch").iterdir())
 
@@ -680,7 +731,7 @@ def test_hands_remove_nothing_where_an_index_is_damaged(local: World) -> None:
     aged(local.root / "store")
     spoilt(local, kept.backup(2, "b"))
     with pytest.raises(AssertionError, match="its index is damaged: nothing is removed"):
-        pasted(local, "prune-assets.spare", {})
+        pasted(local, "prune-assets.objects", {})
     assert kept.left() == "a"
 
 

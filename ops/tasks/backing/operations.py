@@ -56,7 +56,7 @@ class Operations:
                 buckets.LOAD: self._told(bucket.load),
                 prune.REMOVE: self._told(pruning.remove),
                 prune.SWEEP: self._told(pruning.sweep),
-                prune.SPARE: self._told(pruning.spare),
+                prune.UNNEEDED: self._told(pruning.unneeded),
             },
             feeds={backups.FEED: self._companion},
         )
