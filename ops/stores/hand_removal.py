@@ -48,7 +48,7 @@ def uploads(store: Store) -> str:
             )
         case FileStore(path=path):
             return (
-                f'dropped_uploads() {{ (cd {path_word(path)}; if [ -d "{PARTS}/$1" ]; then\n'
+                f'dropped_uploads() {{ (cd {path_word(path)} || exit 1; if [ -d "{PARTS}/$1" ]; then\n'
                 f'  find "{PARTS}/$1" -name open -mmin +1440 -printf \'%h\\n\' | while read -r at; do rm -r "$at"; echo "thrown away: $at"; done\n'
                 "fi); }"
             )
