@@ -12,7 +12,7 @@ RESERVED = frozenset(
     " HEAD HEAD_BEFORE HOST IMAGES LIVE_RELEASE MEMBER MIGRATE_DOWN OWNER PREVIOUS PURPOSE REASON REGISTRY_PASSWORD"
     " RELEASE REVERSIBLE RUN SERVICE STATE STORE_ACCESS_KEY STORE_CA STORE_SECRET_KEY TO VERSION WITHOUT".split()
 )
-"""Variables of our plans. ``ABOUT_…``, ``IMAGE_…`` and ``IDENTITY_…`` belong to them, too."""
+"""Variables of our plans. ``ABOUT_…``, ``IMAGE_…``, ``IDENTITY_…`` and ``REMOVE_…`` belong to them, too."""
 
 SHELL = frozenset(
     "CDPATH DOCKER_CONFIG DOCKER_CONTEXT DOCKER_HOST ENV EUID FUNCNAME GROUPS HOME IFS LINENO MAIL OPTARG OPTIND PATH"
@@ -28,7 +28,7 @@ OPS_HOST = "ops"
 
 def is_reserved(name: str) -> bool:
     """Whether a plan's own variables have that name."""
-    return name in RESERVED or name.startswith(("ABOUT_", "IMAGE_", "IDENTITY_"))
+    return name in RESERVED or name.startswith(("ABOUT_", "IMAGE_", "IDENTITY_", "REMOVE_"))
 
 
 def is_shells(name: str) -> bool:

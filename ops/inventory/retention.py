@@ -14,7 +14,8 @@ Number = Annotated[int, Field(ge=0, le=100_000)]
 
 class Retention(Settings):
     """Which backups of each datastore are kept. A backup that any rule keeps stays; the rest is pruned.
-    Hours, days, weeks (from Monday), months and years are those of UTC, wherever it runs."""
+    Hours, days, weeks (from Monday), months and years are those of UTC, wherever it runs. Backups whose proof failed,
+    or that hold not one row, take nobody's place: what the rules keep without them stays, too."""
 
     last: Number = 0
     """The newest so many."""
@@ -32,7 +33,8 @@ class Retention(Settings):
     """All that are not older than this, counted from the newest backup and not from today: where backups stop, none is
     removed."""
     at_least: Annotated[int, Field(ge=1, le=100_000)] = 3
-    """Never fewer than these, whatever the other rules say. The newest verified one always stays, too."""
+    """Never fewer than these, whatever the other rules say; those whose proof failed or that hold nothing don't count.
+    The newest verified one always stays, too."""
 
     @model_validator(mode="after")
     def _keeps(self) -> Self:

@@ -15,7 +15,7 @@ from ops.stores.manifest import Manifest, Measured
 def table(found: Catalogue, names: Sequence[str], now: datetime) -> str:
     """Every backup of the datastores, newest first, and what is missing or damaged."""
     rows: list[tuple[str, ...]] = [
-        ("ID", "DATASTORE", "AGE", "SIZE", "RATIO", "TOOK", "REASON", "RELEASE", "PROVEN", "RESTORED IN")
+        ("ID", "DATASTORE", "AGE", "SIZE", "RATIO", "TOOK", "REASON", "RELEASE", "PROVEN", "RESTORED IN", "PROTECTED")
     ]
     for b in found.backups:
         m = b.manifest
@@ -35,6 +35,7 @@ def table(found: Catalogue, names: Sequence[str], now: datetime) -> str:
                 m.release or "-",
                 proof(b, now),
                 seconds(b.verification.rto) if b.verification else "-",
+                "yes" if b.protected else "-",
             )
         )
     lines = [columns(rows)] if len(rows) > 1 else []
@@ -83,7 +84,7 @@ def page(b: Backup) -> str:
         ("SHA-256", m.sha256),
         ("opened by", ", ".join(m.recipients)),
         *(("gap", gap) for gap in m.gaps),
-        ("protected", "yes" if b.protected else "no"),
+        ("protected", ", ".join(filter(None, ("yes", b.protection.said))) if b.protection else "no"),
     ]
     if b.problem:
         rows.append(("proof", f"can't be read: {b.problem.what}"))
@@ -145,4 +146,5 @@ def _record(b: Backup) -> dict[str, Any]:
         "verification": b.verification.model_dump(mode="json", by_alias=True) if b.verification else None,
         "proven": b.proven,
         "protected": b.protected,
+        "protection": b.protection.model_dump() if b.protection else None,
     }

@@ -34,6 +34,7 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.gate import names as gated
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
+    from ops.procedures.prune import prune
     from ops.procedures.restart import restart
     from ops.procedures.restore import restorable, restore, restore_scratch
     from ops.procedures.rollback import rollback, rollback_data
@@ -53,6 +54,12 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(name="backup", title="Back up the datastores", build=backup, applies=backed),
         Procedure(name="backup-verify", title="Prove that a backup restores", build=verify, applies=backed),
         Procedure(name="backup-check", title="Check the backups", build=check, applies=backed),
+        Procedure(
+            name="backup-prune",
+            title="Remove the backups that need not be kept",
+            build=prune,
+            applies=lambda inventory: inventory.backup is not None and inventory.backup.retention is not None,
+        ),
         Procedure(
             name="rollback-data",
             title="Roll back to the previous good release and its data",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ops.stores.errors import Unreadable
 from ops.stores.keys import BackupKeys
 from ops.stores.manifest import Manifest, Verification
+from ops.stores.protection import Protection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +19,8 @@ class Backup:
     manifest: Manifest
     verification: Verification | None = None
     """The newest one; None: never verified, or `problem` says why it can't be read."""
-    protected: bool = False
-    """Retention leaves it alone."""
+    protection: Protection | None = None
+    """The marker by which retention leaves it alone; None: there is none."""
     problem: Unreadable | None = None
     """Why its verification can't be read."""
 
@@ -27,6 +28,11 @@ class Backup:
     def id(self) -> str:
         """Its id."""
         return self.manifest.id
+
+    @property
+    def protected(self) -> bool:
+        """Whether retention leaves it alone."""
+        return self.protection is not None
 
     @property
     def verified(self) -> bool:

@@ -6,10 +6,11 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from ops.stores.backup import Backup, Catalogue, Damaged, ordered
-from ops.stores.errors import Unreadable
+from ops.stores.errors import Archived, Unreadable
 from ops.stores.keys import MANIFEST, PROTECTED, VERIFICATION, BackupKeys, Place
 from ops.stores.manifest import LIMIT, manifest, verification
 from ops.stores.port import BackupStore
+from ops.stores.protection import Protection, protection
 
 AT_ONCE = 8
 """Backups read at a time."""
@@ -41,17 +42,33 @@ def unfinished(store: BackupStore, place: Place) -> tuple[BackupKeys, ...]:
 
 
 def _backup(store: BackupStore, where: BackupKeys, names: set[str]) -> Backup | Damaged | None:
-    data = store.get(where.manifest, LIMIT)
-    if data is None:  # deleted since it was listed
-        return None
     try:
+        data = _read(store, where.manifest)
+        if data is None:  # deleted since it was listed
+            return None
         found = manifest(where, data)
     except Unreadable as error:
         return Damaged(where=where, problem=error)
-    checked = store.get(where.verification, LIMIT) if VERIFICATION in names else None
-    protected = PROTECTED in names
+    marker = _marker(store, where) if PROTECTED in names else None
     try:
+        checked = _read(store, where.verification) if VERIFICATION in names else None
         result = verification(where, checked) if checked is not None else None
     except Unreadable as error:
-        return Backup(where=where, manifest=found, protected=protected, problem=error)
-    return Backup(where=where, manifest=found, verification=result, protected=protected)
+        return Backup(where=where, manifest=found, protection=marker, problem=error)
+    return Backup(where=where, manifest=found, verification=result, protection=marker)
+
+
+def _marker(store: BackupStore, where: BackupKeys) -> Protection:
+    """What a marker says; it protects also when it can't be read, or was taken away since it was listed."""
+    try:
+        return protection(_read(store, where.protected))
+    except Unreadable:
+        return Protection()
+
+
+def _read(store: BackupStore, key: str) -> bytes | None:
+    """A record. One that somebody moved to an archive is as good as unreadable, and hides no other backup."""
+    try:
+        return store.get(key, LIMIT)
+    except Archived as error:
+        raise Unreadable(key, "it lies in an archive", error.remedy) from None

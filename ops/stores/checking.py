@@ -7,13 +7,15 @@ import secrets
 from ops.stores.errors import StoreError
 from ops.stores.port import BackupStore
 
+FOLDER = ".opsbook-check/"
+"""Where it tries, below the prefix."""
 _SAID = b"Opsbook tries whether it may write here; this can be deleted.\n"
 
 
 def tried(store: BackupStore) -> str:
     """Writes, reads, lists, begins an upload, and removes it all. Empty: all is well; else what failed, with the
     remedy."""
-    folder = f"{store.prefix}.opsbook-check/{secrets.token_hex(8)}/"
+    folder = f"{store.prefix}{FOLDER}{secrets.token_hex(8)}/"
     problem = _used(store, folder)
     try:
         store.discard(folder)

@@ -19,3 +19,7 @@ class Unreadable(StoreError):
     def __init__(self, key: str, what: str, remedy: str) -> None:
         super().__init__(f"{key}: {what}", remedy)
         self.key = key
+
+
+class Archived(StoreError):
+    """An object lies in a storage class from which it must be brought back before it can be read."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from ops.stores.checking import tried
 from ops.stores.errors import StoreError
+from ops.stores.facts import Facts
 from ops.stores.incoming import CHUNK, copied, hashed
 from ops.stores.keys import MANIFEST, manifest_of
 from ops.stores.parts import MAX_PARTS, Part, Told, compared, whole
@@ -124,6 +126,10 @@ class Directory:
 
         return self._guarded("list open uploads", do)
 
+    def uploads_since(self, prefix: str) -> Mapping[str, datetime]:
+        """Open uploads, with when each was begun."""
+        return self._times({key: self._parts_of(key) / _OPEN for key in self.open_uploads(prefix)})
+
     def abandon(self, prefix: str) -> None:
         """Throws away open uploads."""
         for key in self.open_uploads(prefix):
@@ -215,6 +221,14 @@ class Directory:
         found = {key: self.size(key) for key in self.keys(prefix)}
         return {key: size for key, size in found.items() if size is not None}
 
+    def changed(self, prefix: str) -> Mapping[str, datetime]:
+        """Keys below a prefix, with when each was stored."""
+        return self._times({key: self._tree.path(key) for key in self.keys(prefix)})
+
+    def facts(self, key: str) -> Facts | None:
+        """Directories know no storage classes and no lock."""
+        return None if self.size(key) is None else Facts()
+
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Folders right below a prefix."""
         rests = (key.removeprefix(prefix).partition("/") for key in self.keys(prefix))
@@ -242,6 +256,18 @@ class Directory:
     def check(self) -> str:
         """Tries what a backup needs."""
         return tried(self)
+
+    def _times(self, paths: Mapping[str, Path]) -> Mapping[str, datetime]:
+        """When each file was written; without those that are gone."""
+
+        def do() -> Mapping[str, datetime]:
+            found = {}
+            for key, path in paths.items():
+                with suppress(FileNotFoundError):
+                    found[key] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            return found
+
+        return self._guarded("look at the files' times", do)
 
     def _parts_of(self, key: str) -> Path:
         return self._tree.path(f"{PARTS}/{key}")

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from ops.stores.facts import Facts
 from ops.stores.parts import Part, Told
 
 
@@ -49,6 +50,10 @@ class BackupStore(Protocol):
 
     def open_uploads(self, prefix: str) -> tuple[str, ...]:
         """Keys of uploads that were begun and neither finished nor thrown away."""
+        ...
+
+    def uploads_since(self, prefix: str) -> Mapping[str, datetime]:
+        """The same with when each was begun, by the store's clock; of several of a key, the last."""
         ...
 
     def abandon(self, prefix: str) -> None:
@@ -108,6 +113,14 @@ class BackupStore(Protocol):
         """The same with the bytes of each."""
         ...
 
+    def changed(self, prefix: str) -> Mapping[str, datetime]:
+        """The same with when each was stored, by the store's clock."""
+        ...
+
+    def facts(self, key: str) -> Facts | None:
+        """Storage class and locks of an object; None when there is none."""
+        ...
+
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of the folders right below; ``prefix`` is empty or ends with ``/``."""
         ...
@@ -115,7 +128,8 @@ class BackupStore(Protocol):
     # --- the rest ---
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Deletes objects, manifests first: what is torn in the middle is no backup any more. Missing ones are fine."""
+        """Deletes objects, manifests first: what is torn in the middle is no backup any more. Missing ones are fine.
+        Where the store keeps versions, as with object lock, the last one stays behind a mark that hides it."""
         ...
 
     def now(self) -> datetime:

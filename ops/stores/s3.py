@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ops.stores.checking import tried
 from ops.stores.errors import StoreError
+from ops.stores.facts import Facts
 from ops.stores.incoming import CHUNK, copied
 from ops.stores.keys import MANIFEST, manifest_of
 from ops.stores.parts import Part, Told
@@ -92,6 +93,10 @@ class Bucket:
     def open_uploads(self, prefix: str) -> tuple[str, ...]:
         """Keys of open uploads."""
         return tuple(sorted({key for key, _ in self._uploads.open(prefix)}))
+
+    def uploads_since(self, prefix: str) -> Mapping[str, datetime]:
+        """Open uploads, with when each was begun."""
+        return self._uploads.since(prefix)
 
     def abandon(self, prefix: str) -> None:
         """Throws away open uploads."""
@@ -200,8 +205,23 @@ class Bucket:
 
     def sizes(self, prefix: str) -> Mapping[str, int]:
         """Keys below a prefix, with bytes."""
-        pages = self._calls.pages("list the objects", "list_objects_v2", Prefix=prefix)
-        return {str(one["Key"]): int(one["Size"]) for page in pages for one in page.get("Contents", ())}
+        return {key: int(one["Size"]) for key, one in self._listed(prefix)}
+
+    def changed(self, prefix: str) -> Mapping[str, datetime]:
+        """Keys below a prefix, with when each was stored."""
+        return {key: one["LastModified"].astimezone(UTC) for key, one in self._listed(prefix)}
+
+    def facts(self, key: str) -> Facts | None:
+        """Storage class and locks."""
+        found = self._head(key)
+        if found is None:
+            return None
+        return Facts(
+            storage=str(found.get("StorageClass") or "STANDARD"),
+            archive=str(found.get("ArchiveStatus") or ""),
+            locked=found.get("ObjectLockRetainUntilDate"),
+            held=found.get("ObjectLockLegalHoldStatus") == "ON",
+        )
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Folders right below a prefix."""
@@ -249,6 +269,10 @@ class Bucket:
             return {}
         key = {"SSEKMSKeyId": self._settings.kms_key} if self._settings.kms_key else {}
         return {"ServerSideEncryption": self._settings.encryption, **key}
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for page in self._calls.pages("list the objects", "list_objects_v2", Prefix=prefix):
+            yield from ((str(one["Key"]), one) for one in page.get("Contents", ()))
 
     def _head(self, key: str) -> dict[str, Any] | None:
         return self._calls.call(f"look at {key}", "head_object", absent=_MISSING, Key=key)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ops.stores.errors import StoreError
+from ops.stores.errors import Archived, StoreError
 
 SKEW = timedelta(minutes=15)
 """By how much S3 lets a client's clock differ."""
@@ -71,7 +71,8 @@ def refused(error: Any, doing: str, what: str = "the backup store") -> StoreErro
         )
     if status >= 500 or code in ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"):
         return StoreError(f"{what} fails to {doing}, again and again: {status} {code}", _LATER)
-    return StoreError(f"{what} refuses to {doing}: {code}", _REMEDIES.get(code, _LOOK))
+    kind = Archived if code == "InvalidObjectState" else StoreError
+    return kind(f"{what} refuses to {doing}: {code}", _REMEDIES.get(code, _LOOK))
 
 
 def unreached(error: Exception, doing: str, address: str) -> StoreError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from ops.stores.errors import StoreError
@@ -100,13 +101,19 @@ class Uploads:
 
     def open(self, prefix: str) -> tuple[tuple[str, str], ...]:
         """Key and id of each that is open, oldest first."""
-        pages = self._calls.pages("list open uploads", "list_multipart_uploads", Prefix=prefix)
-        found = [one for page in pages for one in page.get("Uploads", ())]
-        return tuple((str(one["Key"]), str(one["UploadId"])) for one in sorted(found, key=lambda o: o["Initiated"]))
+        return tuple((str(one["Key"]), str(one["UploadId"])) for one in self._listed(prefix))
+
+    def since(self, prefix: str) -> dict[str, datetime]:
+        """Key of each that is open, with when the last of it was begun."""
+        return {str(one["Key"]): one["Initiated"].astimezone(UTC) for one in self._listed(prefix)}
 
     def abort(self, prefix: str) -> None:
         """Throws away all below a prefix."""
         self._abort(lambda key, _: key.startswith(prefix), prefix)
+
+    def _listed(self, prefix: str) -> list[Any]:
+        pages = self._calls.pages("list open uploads", "list_multipart_uploads", Prefix=prefix)
+        return sorted((one for page in pages for one in page.get("Uploads", ())), key=lambda one: one["Initiated"])
 
     def _made(self, key: str, expected: Sequence[Told], *, md5: bool) -> None:
         there = self._head(key)

@@ -10,13 +10,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks import watching
+from ops.tasks.pruning import protect, prune
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ops.inventory.load import Loaded
-    from ops.stores.backup import Catalogue
+    from ops.tasks.backing.opening import Stock
 
 COULD_NOT_LOOK = 2
 ENV = {"env": "environment: the name of a file in inventories/ (required)"}
@@ -68,10 +67,10 @@ def listing(_: Context, env: str = "", only: str = "", json: bool = False) -> No
 
     loaded = load_env(env)
     names = chosen(loaded, only, "backup.list")
-    found = catalogue(loaded, "backup.list")
-    at = now(loaded)
-    print(backups.data(found, names, at) if json else backups.table(found, names, at))
-    if found.damaged:
+    stock = held(loaded, "backup.list")
+    told = backups.data if json else backups.table
+    print(told(stock.catalogue, names, stock.now))
+    if stock.catalogue.damaged:
         raise Exit(code=1)
 
 
@@ -93,8 +92,8 @@ def show(_: Context, id: str, env: str = "", only: str = "", json: bool = False)
 
     loaded = load_env(env)
     names = chosen(loaded, only, "backup.show")
-    everything = catalogue(loaded, "backup.show")
-    found = [b for b in everything.backups if b.id.startswith(id) and b.where.datastore in names]
+    everything = held(loaded, "backup.show").catalogue.backups
+    found = [b for b in everything if b.id.startswith(id) and b.where.datastore in names]
     if not found:
         raise Exit(f"backup.show: there is no backup {id}; `inv backup.list --env {env}` shows what there is", code=1)
     print(backups.records(found) if json else "\n\n".join(backups.page(b) for b in found))
@@ -134,7 +133,7 @@ def verify(
     loaded = load_env(env)
     names = chosen(loaded, only, "backup.verify")
     with missed(loaded, "backup-verify", quiet=plan):
-        found = catalogue(loaded, "backup.verify")
+        found = held(loaded, "backup.verify").catalogue
         if id:
             wanted = [b for b in found.find(id) if b.where.datastore in names]
         elif all_unverified:
@@ -178,25 +177,16 @@ def chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
     return names
 
 
-def catalogue(loaded: Loaded, what: str) -> Catalogue:
-    """What the store holds. Ends with 2 when it can't be read."""
+def held(loaded: Loaded, what: str) -> Stock:
+    """The store and what it holds. Ends with 2 when it can't be read."""
     from ops.inventory.references import Unresolved
-    from ops.procedures.backups import place
-    from ops.stores.catalogue import backups
     from ops.stores.errors import StoreError
-    from ops.tasks.backing.opening import store
+    from ops.tasks.backing.opening import stock
 
     try:
-        return backups(store(loaded), place(loaded.inventory))
+        return stock(loaded)
     except (StoreError, Unresolved) as error:
         raise Exit(f"{what}: {error}", code=COULD_NOT_LOOK) from None
 
 
-def now(loaded: Loaded) -> datetime:
-    """The store's own time."""
-    from ops.tasks.backing.opening import store
-
-    return store(loaded).now()
-
-
-ns = Collection("backup", back_up, listing, show, verify, watching.check, watching.rules)
+ns = Collection("backup", back_up, listing, show, verify, watching.check, watching.rules, prune, protect)

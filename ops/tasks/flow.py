@@ -42,6 +42,7 @@ OURS = (
     "host-in",
     "backup",
     "backup-verify",
+    "backup-prune",
     "restore",
     "restore-scratch",
     "rollback-data",

@@ -13,22 +13,20 @@ def young(loaded: Loaded) -> bool:
     from ops.datastores.settings import seconds
     from ops.inventory.references import Unresolved
     from ops.procedures import gate
-    from ops.procedures.backups import place, settings
-    from ops.stores.catalogue import backups
+    from ops.procedures.backups import settings
     from ops.stores.errors import StoreError
-    from ops.tasks.backing.opening import store
+    from ops.tasks.backing.opening import stock
 
     wanted = settings(loaded.inventory).gate
     if wanted.backup != "newer-than":
         return False
     try:
-        opened = store(loaded)
-        found, now = backups(opened, place(loaded.inventory)), opened.now()
+        found = stock(loaded)
     except (StoreError, Unresolved):
         return False
     for name in gate.names(loaded.inventory):
-        newest = found.latest(name)
-        if newest is None or (now - newest.manifest.created_at).total_seconds() > seconds(wanted.newer_than):
+        newest = found.catalogue.latest(name)
+        if newest is None or (found.now - newest.manifest.created_at).total_seconds() > seconds(wanted.newer_than):
             return False
     print(f"Every backup is newer than {wanted.newer_than}: none is made before a migration.", file=sys.stderr)
     return True

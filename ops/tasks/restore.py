@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.backup import COMMON, catalogue, chosen, now
+from ops.tasks.backup import COMMON, chosen, held
 from ops.tasks.running import REFUSED, run
 
 
@@ -54,11 +54,11 @@ def restore(
     if into == "live" and (unable := [n for n in names if n not in able]):
         said = f"{', '.join(unable)} can't be restored into the live service by the tool yet"
         raise Exit(f"restore: {said}; restore it --into scratch and take from there what is needed", code=REFUSED)
-    found = catalogue(loaded, "restore")
+    stock = held(loaded, "restore")
     if id:
-        wanted = [b for b in found.find(id) if b.where.datastore in names]
+        wanted = [b for b in stock.catalogue.find(id) if b.where.datastore in names]
     else:
-        wanted = [b for name in names if (b := found.latest(name, verified=True))]
+        wanted = [b for name in names if (b := stock.catalogue.latest(name, verified=True))]
     if not wanted:
         raise Exit(
             f"restore: no such backup of {', '.join(names)}; `inv backup.list --env {env}` shows what there is",
@@ -70,7 +70,7 @@ def restore(
     for backup in wanted:
         m = backup.manifest
         if into == "live":
-            old = age((now(loaded) - m.created_at).total_seconds())
+            old = age((stock.now - m.created_at).total_seconds())
             print(
                 f"{m.datastore}: back to {m.created} ({old} ago), when it held {m.fingerprint.rows} rows;"
                 f" what was written since is lost (it is backed up first). {'' if backup.verified else 'NOT PROVEN.'}",

@@ -124,6 +124,8 @@ class StoreSuite:
     """The tests. ``make`` gives the store as another operator's process than that of the call before has it."""
 
     ca: Path | None = None
+    knows_begin = True
+    """Whether the server tells when an upload was begun."""
 
     @pytest.fixture
     def store(self, make: Make) -> BackupStore:
@@ -334,6 +336,30 @@ class StoreSuite:
         assert store.keys(objects) == (sent[0],)
         assert store.keys(place.folder) == (), "to list backups does not meet them"
 
+    def test_when_things_were_stored_and_begun(self, store: BackupStore, place: Place, where: BackupKeys) -> None:
+        before = store.now() - timedelta(minutes=1)
+        store.put(where.dump, b"{}")
+        store.begin(where.data)
+        store.begin(place.objects("main") + "family/x.age")
+        after = store.now() + timedelta(minutes=1)
+        changed, begun = store.changed(place.folder), store.uploads_since(place.folder)
+        assert (set(changed), set(begun)) == ({where.dump}, {where.data})
+        assert before <= changed[where.dump] <= after
+        assert before <= begun[where.data] <= after or not self.knows_begin
+        assert changed[where.dump].utcoffset() == begun[where.data].utcoffset() == timedelta()
+        assert set(store.uploads_since(place.objects("main"))) == {place.objects("main") + "family/x.age"}
+        store.abandon(place.objects("main"))
+        store.discard(where.folder)
+        assert (store.changed(place.folder), store.uploads_since(place.folder)) == ({}, {})
+
+    def test_what_else_is_known_of_an_object(self, store: BackupStore, where: BackupKeys) -> None:
+        assert store.facts(where.dump) is None
+        store.put(where.dump, b"{}")
+        facts = store.facts(where.dump)
+        assert facts
+        assert (facts.cold, facts.locked, facts.held, facts.lock(store.now())) == ("", None, False, "")
+        store.delete([where.dump])
+
     def test_its_clock(self, store: BackupStore) -> None:
         assert store.now().utcoffset() == timedelta()
 
@@ -366,7 +392,7 @@ class StoreSuite:
             store.put(one.data, SMALL)
             store.put(one.manifest, encode(manifest_of(one, created)), once=True)
         store.put(old.verification, encode(verification_of(old, begin + timedelta(hours=1))))
-        store.put(old.protected, b"")
+        store.put(old.protected, b'{"owner": "ada@ops", "reason": "the audit"}')
         store.put(cache.verification, b"{")
         store.put(torn.manifest, encode(manifest_of(torn, begin))[:-100], once=True)
         store.begin(under_way.data)
@@ -382,6 +408,7 @@ class StoreSuite:
             (False, False, False),
             (True, True, True),
         ]
+        assert [b.protection.said for b in found.backups if b.protection] == ["by ada@ops: the audit"]
         assert found.latest("main") == found.backups[0]
         assert found.latest("main", verified=True) == found.backups[2]
         assert found.latest("other") is None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import stat
+from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 from store_suite import SMALL, Make, StoreSuite, manifest_of, upload
 
+from ops.stores.catalogue import backups
 from ops.stores.keys import Place
+from ops.stores.manifest import encode
 from ops.stores.opened import opened
 from ops.stores.port import BackupStore
 from ops.stores.settings import FileStore, S3Store
@@ -49,6 +52,8 @@ def operators(s3_url: str) -> Make:
 
 
 class TestServer(StoreSuite):
+    knows_begin = False  # it says 2010 of every upload
+
     @pytest.fixture
     def make(self, operators: Make) -> Make:
         return operators
@@ -87,6 +92,35 @@ class TestServer(StoreSuite):
             found = client.head_object(Bucket="locked", Key=key)
             assert found["ObjectLockMode"] == "COMPLIANCE"
             assert (found["ObjectLockRetainUntilDate"] - store.now()).days in (29, 30)
+
+        facts = store.facts(where.manifest)
+        assert facts
+        assert facts.lock(store.now()).startswith("locked until 20")
+        assert facts.lock(store.now() + timedelta(days=31)) == ""
+        client.put_object_legal_hold(Bucket="locked", Key=where.data, LegalHold={"Status": "ON"})
+        facts = store.facts(where.data)
+        assert facts
+        assert facts.lock(store.now() + timedelta(days=31)) == "locked by a legal hold"
+
+    def test_what_is_archived_is_told_and_hides_no_other_backup(self, s3_url: str, tmp_path: Path) -> None:
+        store = opened(S3Store(bucket="backups", endpoint=s3_url), KEYS, tmp_path)
+        place = Place(app="shop", environment="cold")
+        first, second = (place.backup("main", f"2026112{n}T162647Z-root-b019") for n in (1, 2))
+        import boto3
+
+        client = boto3.client(
+            "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        for where, kind in ((first, "DEEP_ARCHIVE"), (second, "STANDARD_IA")):
+            body = encode(manifest_of(where, store.now()))
+            client.put_object(Bucket="backups", Key=where.manifest, Body=body, StorageClass=kind)
+        facts = [store.facts(where.manifest) for where in (first, second)]
+        assert [(f.storage, f.cold) for f in facts if f] == [("DEEP_ARCHIVE", "DEEP_ARCHIVE"), ("STANDARD_IA", "")]
+        found = backups(store, place)
+        assert [b.where for b in found.backups] == [second]
+        assert [(d.where, d.problem.what) for d in found.damaged] == [
+            (first, f"{first.manifest}: it lies in an archive")
+        ]
 
     def test_a_bucket_without_lock_is_told_before(self, s3_url: str, tmp_path: Path) -> None:
         lock = {"mode": "COMPLIANCE", "days": 30}

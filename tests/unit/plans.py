@@ -45,6 +45,7 @@ backup:
     - age1cu40h2hmkllwk93pd66pxg5qszmqxsnna7nznspg908c4jnpx98syldnst
   identities: {ops: "file:age-ops", vault: "file:age-vault"}
   verify: {at: data1}
+  retention: {last: 3, daily: 7}
   datastores:
     main:
       kind: postgres

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from ops.engine.natives import Natives
 from ops.inventory.load import Loaded
 from ops.inventory.references import resolve
 from ops.stores import hand
+from ops.stores.backup import Catalogue
+from ops.stores.catalogue import backups
 from ops.stores.port import BackupStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """The environment's store, opened, with what it holds and the time of its clock."""
+
+    store: BackupStore
+    catalogue: Catalogue
+    now: datetime
+
+
+def stock(loaded: Loaded) -> Stock:
+    """Opens the store and reads its catalogue. Raises as `store` does."""
+    from ops.procedures.backups import place
+
+    opened = store(loaded)
+    return Stock(store=opened, catalogue=backups(opened, place(loaded.inventory)), now=opened.now())
 
 
 def store(loaded: Loaded) -> BackupStore:

@@ -12,7 +12,7 @@ from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Nat
 from ops.inventory.load import Loaded
 from ops.plan.bind import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, buckets, copies, objects, verify
+from ops.procedures import backups, buckets, copies, objects, prune, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError, Unreadable
 from ops.stores.keys import BackupKeys
@@ -22,6 +22,7 @@ from ops.stores.port import BackupStore
 from ops.tasks.backing.buckets import Buckets
 from ops.tasks.backing.carrier import Carrier
 from ops.tasks.backing.companion import companion
+from ops.tasks.backing.pruning import Pruning
 from ops.tasks.machines import ops_state
 
 REPORT = "report.json"
@@ -43,6 +44,7 @@ class Operations:
     def natives(self) -> Natives:
         """All of them by name."""
         bucket = Buckets(self._loaded, lambda: self.store, lambda call: self._keys(call.work, call.values))
+        pruning = Pruning(self._loaded, lambda: self.store)
         return Natives(
             steps={
                 backups.OPEN: self._told(self.open),
@@ -52,6 +54,9 @@ class Operations:
                 verify.FILE: self._told(self.file),
                 objects.COPY: self._told(bucket.copy),
                 buckets.LOAD: self._told(bucket.load),
+                prune.REMOVE: self._told(pruning.remove),
+                prune.SWEEP: self._told(pruning.sweep),
+                prune.UNNEEDED: self._told(pruning.unneeded),
             },
             feeds={backups.FEED: self._companion},
         )
