@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from ops.schedules.calendar import on_calendar
@@ -18,7 +18,9 @@ STAMPS = "/var/lib/systemd/timers"
 
 def service(duty: Duty) -> str:
     """The text of its service."""
-    return rendered("service.j2", duty=duty, writable=[_quoted(_absolute(duty, path)) for path in (".opsbook", *duty.writes)])
+    return rendered(
+        "service.j2", duty=duty, writable=[_quoted(_absolute(duty, path)) for path in (".opsbook", *duty.writes)]
+    )
 
 
 def timer(duty: Duty) -> str:
@@ -28,10 +30,15 @@ def timer(duty: Duty) -> str:
 
 def units(duties: Iterable[Duty]) -> dict[str, str]:
     """File name -> text, sorted by name."""
-    found = {}
+    found: dict[str, str] = {}
     for duty in duties:
         found |= {f"{duty.unit}.service": service(duty), f"{duty.unit}.timer": timer(duty)}
     return dict(sorted(found.items()))
+
+
+def listing(files: Mapping[str, str]) -> str:
+    """Files one after the other, each under its path."""
+    return "\n".join(f"# {FOLDER}/{name}\n{text}" for name, text in files.items())
 
 
 def made(duties: Iterable[Duty]) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ OURS = (
     "restore",
     "restore-scratch",
     "rollback-data",
+    "schedule-install",
+    "schedule-remove",
 )
 """Procedures whose questions have flags of their own."""
 NOTHING_TO_DO = 10

@@ -19,6 +19,7 @@ from ops.tasks import (
     release,
     restore,
     runbook,
+    schedule,
     status,
     takeover,
 )
@@ -52,6 +53,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         host.ns,
         backup.ns,
         restore.restore,
+        schedule.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:
