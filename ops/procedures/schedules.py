@@ -194,7 +194,7 @@ def _enabled(own: Sequence[Duty]) -> Step:
             run=(
                 f"{_former('timers')}\n"
                 'if [ ! -e "$former/saved" ]; then\n'
-                f'  mkdir -p "$former"; {_listed(timers)} >"$former/enabled"; touch "$former/saved"\n'
+                f'  mkdir -p "$former"\n  {_listed(timers)} >"$former/enabled"\n  touch "$former/saved"\n'
                 "fi\n"
                 f"sudo -n systemctl enable --now --quiet {timers}"
             ),
@@ -205,8 +205,8 @@ def _enabled(own: Sequence[Duty]) -> Step:
             undo=Back(
                 run=(
                     f"{_former('timers')}\n"
-                    f"for timer in {timers}; do\n"
-                    '  grep -qsxF "$timer" "$former/enabled" || sudo -n systemctl disable --now --quiet "$timer"\n'
+                    f'timers="{timers}"; for t in $timers; do\n'
+                    '  grep -qsxF "$t" "$former/enabled" || sudo -n systemctl disable --now --quiet "$t"\n'
                     "done"
                 ),
                 until=(
@@ -274,7 +274,7 @@ def _former(what: str) -> str:
 
 def _listed(timers: str) -> str:
     """Prints those that are enabled, one a line."""
-    return f'for t in {timers}; do ! systemctl is-enabled -q "$t" 2>/dev/null || echo "$t"; done'
+    return f'timers="{timers}"; for t in $timers; do ! systemctl is-enabled -q "$t" 2>/dev/null || echo "$t"; done'
 
 
 def _saved(every: Sequence[str]) -> str:

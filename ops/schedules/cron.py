@@ -19,7 +19,7 @@ def crontab(duties: Iterable[Duty]) -> str:
 
 def _command(duty: Duty) -> str:
     """One line of shell. Cron ends a command at a bare percent sign: none stands in it."""
-    parts = [f"sleep $(shuf -i 0-{duty.delay} -n 1)", f"cd {shlex.quote(duty.directory)}"]
+    parts = [f'sleep "$(shuf -i 0-{duty.delay} -n 1)"', f"cd {shlex.quote(duty.directory)}"]
     if duty.environment_file:
         parts.append(f"set -a && . {shlex.quote(duty.environment_file)} && set +a")
     ended = f"timeout --kill-after=120 {duty.limit} nice -n 10 {duty.command}"

@@ -45,6 +45,8 @@ backup:
     - age1cu40h2hmkllwk93pd66pxg5qszmqxsnna7nznspg908c4jnpx98syldnst
   identities: {ops: "file:age-ops", vault: "file:age-vault"}
   verify: {at: data1}
+  schedule:
+    {host: data1, directory: /opt/opsbook, backup: {when: daily 02:30}, verify: {when: daily 03:30, host: app2}, check: {when: every 15m}}
   datastores:
     main:
       kind: postgres
