@@ -61,6 +61,7 @@ def _record(one: Standing) -> dict[str, Any]:
         "enabled": one.told.enabled,
         "working": one.told.working,
         "last": {"began": _said(last.began), "ended": _said(last.ended), "good": last.good} if last else None,
+        "result": one.told.result,
         "code": one.told.code,
         "runs": len(one.told.spells),
         "next": _said(one.told.next),

@@ -244,7 +244,6 @@ def _waiting(own: Sequence[Duty]) -> Step:
 def _removed(inventory: Inventory) -> Step:
     """Stops and removes every unit of ours."""
     every = units(inventory.slug)
-    stamps = " ".join(f"stamp-{name}" for name in every if name.endswith(".timer"))
     return Step(
         id="remove",
         title="Stop and remove the timers",
@@ -253,7 +252,6 @@ def _removed(inventory: Inventory) -> Step:
             run=(
                 f"{_former('units')}\n{_saved(every)}\n"
                 f"{_taken_away(every)}"
-                f"( cd {systemd.STAMPS} && sudo -n rm -f {stamps} ) 2>/dev/null || true\n"
                 "sudo -n systemctl daemon-reload\n"
                 f"sudo -n systemctl reset-failed {' '.join(n for n in every if n.endswith('.service'))} 2>/dev/null || true"
             ),
@@ -298,7 +296,7 @@ def _taken_away(names: Sequence[str]) -> str:
         f"for name in {' '.join(names)}; do\n"
         f'  [ -e "{FOLDER}/$name" ] || continue\n'
         '  [ "$name" = "${name%.timer}" ] || sudo -n systemctl disable --now --quiet "$name"\n'
-        f'  sudo -n rm -f "{FOLDER}/$name"\n'
+        f'  sudo -n rm -f "{FOLDER}/$name" "{systemd.STAMPS}/stamp-$name"\n'
         "done\n"
     )
 

@@ -58,13 +58,15 @@ class Spell:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a host says of one job. ``code``: the exit status of its last run since the boot."""
+    """What a host says of one job. ``result`` and ``code``: how its last run since the boot ended (systemd's word:
+    ``success``, ``exit-code``, ``signal``, ``timeout``, …) and its exit status, or the signal's number."""
 
     installed: datetime | None = None
     enabled: bool = False
     active: bool = False
     next: datetime | None = None
     working: bool = False
+    result: str = ""
     code: int | None = None
     sums: tuple[tuple[str, str], ...] = ()
     spells: tuple[Spell, ...] = ()
@@ -115,6 +117,7 @@ def _one(said: Sequence[tuple[str, str, str]]) -> Told:
         active=values.get(("timer", "ActiveState")) == "active",
         next=_time(values.get(("timer", "NextElapseUSecRealtime"), "")),
         working=working,
+        result=values.get(("service", "Result"), ""),
         code=int(code) if code.isdigit() else None,
         sums=tuple(sorted((key, value) for word, key, value in said if word == "sum")),
         spells=tuple(_spells([(key, value) for word, key, value in said if word == "said"])),

@@ -32,6 +32,14 @@ class Standing:
         return over[-1] if over else None
 
     @property
+    def _how(self) -> str:
+        """How it failed, where systemd still knows."""
+        told = self.told
+        if told.working or told.result in ("", "success"):
+            return ""
+        return f" (exit {told.code})" if told.result == "exit-code" else f" ({told.result})"
+
+    @property
     def problems(self) -> tuple[tuple[str, str], ...]:
         """What is wrong, each with its remedy."""
         env, unit = self.duty.environment, self.duty.unit
@@ -45,8 +53,7 @@ class Standing:
         if self.told.sums != _sums(self.duty):
             found.append(("its units are not what the inventory says", install))
         if self.last and not self.last.good:
-            code = f" (exit {self.told.code})" if self.told.code and not self.told.working else ""
-            found.append((f"its last run failed{code}", f"on {self.duty.host}: sudo journalctl -u {unit}.service"))
+            found.append((f"its last run failed{self._how}", f"on {self.duty.host}: sudo journalctl -u {unit}.service"))
         if self.missed:
             many = "a run was" if len(self.missed) == 1 else f"{len(self.missed)} runs were"
             found.append(

@@ -88,7 +88,10 @@ def test_all_is_well(verify: Duty) -> None:
         ({"active": False}, "not active"),
         ({"enabled": False}, "next boot"),
         ({"sums": ()}, "not what the inventory says"),
-        ({"spells": (*(spell(n) for n in range(7, 0, -1)), spell(0, good=False)), "code": 30}, "failed (exit 30)"),
+        (
+            {"spells": (*(spell(n) for n in range(7, 0, -1)), spell(0, good=False)), "result": "exit-code", "code": 30},
+            "failed (exit 30)",
+        ),
         ({"spells": (*(spell(n) for n in range(7, 0, -1)), Spell(began=at(0)))}, "failed"),
         (
             {"spells": tuple(spell(n) for n in range(7, 0, -1))},
@@ -187,7 +190,7 @@ def test_an_answer_is_read() -> None:
     )
     one = found[UNIT]
     assert now == NOW
-    assert (one.enabled, one.active, one.working, one.code) == (True, True, False, 0)
+    assert (one.enabled, one.active, one.working, one.result, one.code) == (True, True, False, "success", 0)
     assert one.next == datetime(2026, 3, 11, 3, 30, 42, tzinfo=UTC)
     assert one.sums == (("service", "def"), ("timer", "abc"))
     assert one.spells == (
