@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -54,17 +54,18 @@ def turn(loaded: Loaded, duty: Duty, *, pause: float = 1.0) -> int:
             return held
 
 
-def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet) -> int:
+def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet, ways: Mapping[str, Aim] = WAYS) -> int:
     """Finishes or takes back every run of a scheduled procedure that nobody leads any more, whoever began it.
 
-    Returns the exit code of the first one that can't be mended, else 0. Hosts that can't be asked are passed over here:
-    a job that needs them says so itself.
+    ``ways``: what becomes of a run by its procedure; where that is refused, the other way is taken. Returns the exit
+    code of the first one that can't be mended, else 0. Hosts that can't be asked are passed over here: a job that needs
+    them says so itself.
     """
     with surveyed(loaded, machines=machines) as found:
-        left = list(_abandoned(found))
+        left = list(_abandoned(found, ways))
     for run in left:
         procedure = str(run.lead["procedure"])
-        for aim in (WAYS[procedure], OTHER[WAYS[procedure]]):
+        for aim in (ways[procedure], OTHER[ways[procedure]]):
             say(f"run {run.run} ({procedure}) was left unfinished: {aim}")
             with ExitStack() as stack:
                 rescue = Rescue(
@@ -78,11 +79,11 @@ def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet)
     return 0
 
 
-def _abandoned(found: Surveyed) -> Iterator[Known]:
+def _abandoned(found: Surveyed, ways: Mapping[str, Aim]) -> Iterator[Known]:
     """Unfinished runs of ours that nobody leads: their lease has ended, or their leader was a process of this machine
     that is gone."""
     for run in unfinished(found.told.values()):
-        if run.lead.get("procedure") in WAYS and (alive(found.told, run.run) is None or found.gone(run)):
+        if run.lead.get("procedure") in ways and (alive(found.told, run.run) is None or found.gone(run)):
             yield run
 
 
