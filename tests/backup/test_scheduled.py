@@ -17,6 +17,13 @@ from conftest import ROOT, Lab, Ran, inv  # type: ignore[attr-defined]
 from houses import House, house
 from killing import lives
 from leftovers import left
+from test_torn_steps import prefixes
+
+from ops.inventory.load import load
+from ops.plan.model import Change
+from ops.plan.preamble import PREAMBLE
+from ops.plan.wire import backward, block, forward
+from ops.procedures.schedules import schedule_install, schedule_remove
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -39,6 +46,28 @@ class OpsHost:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
+
+    def paste(self, text: str, number: int) -> Ran:
+        """Runs blocks as the login, as a person does who follows the page; ``number`` tells runs apart."""
+        values = {"APP": "/srv/shop", "HOST": "ops1", "RUN": f"hand-torn-{number}"}
+        done = subprocess.run(
+            [
+                "docker",
+                "exec",
+                "-i",
+                "-u",
+                "deploy",
+                *(w for n, v in values.items() for w in ("-e", f"{n}={v}")),
+                self.container,
+                "bash",
+                "--norc",
+            ],
+            input=f"{PREAMBLE}\n{text}",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def write(self, path: str, data: bytes) -> None:
         """Writes a file of the login's."""
@@ -217,6 +246,34 @@ def test_an_install_that_is_killed_is_finished_or_taken_back(scheduled: House, o
         assert ops1.units() == before
     else:
         assert all(one["active"] for one in status(scheduled, code=0).values())
+
+
+def test_each_text_may_be_torn_anywhere_and_its_undo_leaves_nothing(scheduled: House, ops1: OpsHost) -> None:
+    """Pasted as from the page: a torn text, then the whole one; and the undo after either."""
+    scheduled.run("schedule.remove", "--env", "lab", "--yes")
+    inventory = load("lab", scheduled.own.inventory.parent, scheduled.own.folder).inventory
+    install = {s.id: s for st, s in schedule_install(inventory, {}).steps() if st.id == "install-ops1"}
+    (remove,) = (s for _, s in schedule_remove(inventory, {}).steps())
+    for number, step in enumerate((install["units"], install["timers"], remove)):
+        before = ops1.units()
+        assert ops1.paste(forward(step), number).code == 0
+        after = ops1.units()
+        assert after != before
+        undo = backward(step)
+        assert undo
+        assert isinstance(step.act, Change)
+        torn = prefixes(step.act.run)
+        assert len(torn) >= 2
+        for text in torn:
+            assert ops1.paste(undo, number).code == 0
+            assert ops1.units() == before, f"{step.id}: the undo leaves something"
+            ops1.paste(block(step.reads, [text]), number)
+            assert ops1.paste(undo, number).code == 0
+            assert ops1.units() == before, f"{step.id}: the undo after a tear behind\n{text}"
+            ops1.paste(block(step.reads, [text]), number)
+            again = ops1.paste(forward(step), number)
+            assert again.code == 0, again.said
+            assert ops1.units() == after, f"{step.id} torn behind\n{text}"
 
 
 def test_removing_leaves_nothing(installed: House, ops1: OpsHost, tmp_path: Path) -> None:
