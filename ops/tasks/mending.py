@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ops.engine.remains import Aim
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
-from ops.records.traces import Known, unfinished
+from ops.records.traces import Damaged, Known, unfinished
 from ops.schedules.duties import Duty
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.rescue import Rescue
@@ -61,8 +61,13 @@ def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet,
     code of the first one that can't be mended, else 0. Hosts that can't be asked are passed over here: a job that needs
     them says so itself.
     """
-    with surveyed(loaded, machines=machines) as found:
-        left = list(_abandoned(found, ways))
+    try:
+        with surveyed(loaded, machines=machines) as found:
+            left = list(_abandoned(found, ways))
+    except Damaged as error:
+        # the job's own look decides whether that is in its way
+        say(f"{error}; going on without looking for what was left")
+        return 0
     for run in left:
         procedure = str(run.lead["procedure"])
         for aim in (ways[procedure], OTHER[ways[procedure]]):

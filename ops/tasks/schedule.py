@@ -13,7 +13,7 @@ from invoke.tasks import task
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ops.inventory.load import Loaded
     from ops.schedules.duties import Duty
@@ -43,7 +43,6 @@ COMMON = {
 )
 def render(_: Context, env: str = "", as_: str = "systemd", host: str = "", out: str = "") -> None:
     """Print the schedule for systemd, cron or GitHub Actions: inv schedule.render --env X --as cron."""
-    from ops.schedules import systemd
     from ops.schedules.actions import TooOften
 
     if as_ not in KINDS:
@@ -56,11 +55,7 @@ def render(_: Context, env: str = "", as_: str = "systemd", host: str = "", out:
             f"schedule.render: {error}. Run it less often, or elsewhere: --as systemd, --as cron", code=REFUSED
         ) from None
     if not out:
-        many = len({name.partition("/")[0] for name in files}) > 1
-        if as_ == "systemd":
-            print(systemd.listing({name if many else name.partition("/")[2]: t for name, t in files.items()}), end="")
-        else:
-            print("\n".join(files.values()), end="")
+        print(_printed(files, as_), end="")
         return
     for name, text in files.items():
         path = Path(out) / name
@@ -184,6 +179,21 @@ def _loaded(env: str, what: str) -> Loaded:
 
 def _on(every: Sequence[Duty], host: str) -> list[Duty]:
     return [d for d in every if d.host == host]
+
+
+def _printed(files: Mapping[str, str], kind: str) -> str:
+    """All files as one text; those of several hosts under their host's name."""
+    from ops.schedules import systemd
+
+    if kind != "systemd":
+        return "\n".join(files.values())
+    hosts: dict[str, dict[str, str]] = {}
+    for name, text in files.items():
+        host, _, file = name.partition("/")
+        hosts.setdefault(host, {})[file] = text
+    if len(hosts) == 1:
+        return systemd.listing(*hosts.values())
+    return "\n".join(f"# ==== on {host}\n{systemd.listing(own)}" for host, own in hosts.items())
 
 
 def _files(loaded: Loaded, kind: str, host: str) -> dict[str, str]:

@@ -88,6 +88,14 @@ def test_what_can_be_neither_taken_back_nor_carried_on_is_told(world: World) -> 
     assert [line.rpartition(" ")[2] for line in said] == ["abort", "resume"]
 
 
+def test_a_damaged_record_is_told_and_keeps_nobody_from_the_job(world: World) -> None:
+    for host in ("app1", "app2"):
+        (world.lab.state(host) / "runs" / world.run.run / "lead").write_text("torn")
+    code, (said,) = mended(world, {"deploy": "abort"})
+    assert code == 0
+    assert "going on" in said
+
+
 def test_one_at_a_time_and_the_job_itself_holds_its_place(world: World) -> None:
     """The process that becomes the job keeps the lock; it goes with the process, however that ends."""
     tests = Path(__file__).parents[1]
