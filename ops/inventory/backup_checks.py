@@ -62,6 +62,16 @@ def _scheduled(backup: Backup, hosts: tuple[str, ...]) -> Iterator[Trouble]:
     if schedule.prune and backup.retention is None:
         remedy = "Add `retention:` under `backup:`, or leave the job out"
         yield Trouble((*here, "prune"), "nothing says which backups are kept", remedy, key=True)
+    if backup.store.kind == "file" and backup.store.path.startswith("~"):
+        remedy = "Write the path in full: jobs may write only where their unit says so"
+        yield Trouble(("backup", "store", "path"), "a scheduled job can't tell whose home ~ is", remedy)
+    shortest = min(schedule.jobs, key=lambda name: gap(schedule.jobs[name].when))
+    if seconds(schedule.delay) >= gap(schedule.jobs[shortest].when):
+        yield Trouble(
+            (*here, "delay"),
+            f"{schedule.delay} is as long as the time between two runs of {shortest}: some would be left out",
+            "Give a shorter delay",
+        )
     longest = gap(schedule.backup.when) + seconds(schedule.delay)
     for name, store in backup.datastores.items():
         if seconds(store.rpo) < longest:

@@ -7,9 +7,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ops.lab import age, balancer, containers, credentials, data, hosts, images, inventory, registry, s3, shop
+from ops.lab import age, balancer, containers, credentials, data, hosts, images, inventory, opshost, registry, s3, shop
 from ops.lab.images import Report
-from ops.lab.names import LABEL, Lab
+from ops.lab.names import LABEL, OPS_HOST, Lab
 from ops.lab.registry import Push
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def up(lab: Lab, report: Report) -> None:
     (lab.state / "app-hosts").write_text(f"{lab.app_hosts}\n")
     if lab.s3new:
         (lab.state / "with-s3new").touch()
+    if lab.ops:
+        (lab.state / "with-ops").touch()
     credentials.ensure_ssh_key(lab)
     credentials.ensure_certificates(lab)
     data.write_urls(lab)
@@ -48,8 +50,21 @@ def up(lab: Lab, report: Report) -> None:
     _parallel(lab, base, report)
     hosts.write_known_hosts(client, lab)
     inventory.write(lab)
+    if lab.ops:  # last: it gets a copy of what was written
+        bring_up_ops(client, lab, base, report)
     seconds = time.monotonic() - began
     report(f"lab {lab.name} is up after {seconds:.1f} s: http://127.0.0.1:{lab.ports.http}/, {', '.join(lab.hosts)}")
+
+
+def bring_up_ops(client: DockerClient, lab: Lab, base: str, report: Report) -> None:
+    """Bring up the machine that runs scheduled jobs; it needs nothing of the lab to come up.
+
+    Raises:
+        LabError: it can't be brought up.
+    """
+    host = images.build(client, "opsbook-lab-host", images.folder_context(images.FOLDER / "host", BASE=base), report)
+    tag = opshost.image(client, lab, host, report)
+    report(f"{OPS_HOST}: {opshost.bring_up(client, lab, tag) or 'in place'}")
 
 
 def _parallel(lab: Lab, base: str, report: Report) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ops.lab import containers
 from ops.lab.credentials import write_private
 from ops.lab.errors import LabError
-from ops.lab.names import Lab
+from ops.lab.names import OPS_HOST, Lab
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -127,7 +127,7 @@ def ailments(container: Container, services: tuple[str, ...] = ()) -> list[str]:
 def write_known_hosts(client: DockerClient, lab: Lab) -> Path:
     """Write known_hosts from the hosts' own key files, read through the engine: nothing is trusted on first use."""
     lines = []
-    for host in lab.hosts:
+    for host in (*lab.hosts, OPS_HOST):
         container = containers.find(client, lab, host)
         if container is None:
             continue

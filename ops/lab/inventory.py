@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ops.lab.names import DEFAULT, MAX_APP_HOSTS, Lab
+from ops.lab.names import DEFAULT, MAX_APP_HOSTS, OPS_HOST, Lab
 
 
 def translate(text: str, lab: Lab) -> str:
@@ -17,10 +17,10 @@ def translate(text: str, lab: Lab) -> str:
         text = re.sub(rf"(?m)^ +({surplus}):.*\n", "", text)
     default = Lab(name=DEFAULT, root=lab.root, app_hosts=MAX_APP_HOSTS)
     own = Lab(name=lab.name, root=lab.root, app_hosts=MAX_APP_HOSTS)
-    ports = {str(default.ports.host(host)): str(own.ports.host(host)) for host in default.hosts}
+    ports = {str(default.ports.host(host)): str(own.ports.host(host)) for host in (*default.hosts, OPS_HOST)}
     for part in ("registry", "http", "stats", "https", "s3", "s3new"):
         ports[str(getattr(default.ports, part))] = str(getattr(own.ports, part))
-    parts = "|".join([*default.hosts, "balancer", "registry", "s3", "s3new"])
+    parts = "|".join([*default.hosts, OPS_HOST, "balancer", "registry", "s3", "s3new"])
     text = re.sub(rf"\b{DEFAULT}-({parts})\b", rf"{lab.name}-\1", text)
     text = text.replace(f".lab/{DEFAULT}/", f".lab/{lab.name}/")
     text = re.sub(r"\b198\.18\.0\.(\d+)\b", rf"198.18.{lab.slot}.\1", text)

@@ -16,6 +16,8 @@ LABEL = "org.opsbook.lab"
 """Label on every container, network and volume of a lab; its value is the lab's name."""
 
 MAX_APP_HOSTS = 8
+OPS_HOST = "ops1"
+"""The machine that runs scheduled jobs."""
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 
 
@@ -34,6 +36,8 @@ class Ports:
 
     def host(self, name: str) -> int:
         """The ssh port of a host."""
+        if name == OPS_HOST:
+            return self.ssh + MAX_APP_HOSTS + 1
         number = int(name.removeprefix("app").removeprefix("data"))
         if name.startswith("data"):
             return self.ssh + 2
@@ -49,6 +53,8 @@ class Lab:
     app_hosts: int = 2
     s3new: bool = False
     """Whether it has a second S3 server, of a newer version."""
+    ops: bool = False
+    """Whether it has a machine that runs scheduled jobs; no release and no data lies there."""
 
     @property
     def state(self) -> Path:
@@ -91,7 +97,7 @@ class Lab:
     @property
     def parts(self) -> tuple[str, ...]:
         """All it consists of, a container each."""
-        return ("registry", "balancer", *self.stores, *self.hosts)
+        return ("registry", "balancer", *self.stores, *self.hosts, *((OPS_HOST,) if self.ops else ()))
 
     @property
     def network(self) -> str:
@@ -105,7 +111,7 @@ class Lab:
 
     def ip(self, part: str) -> str:
         """The fixed address of a part on the lab's network."""
-        fixed = {"registry": 2, "balancer": 3, "s3": 4, "s3new": 5, "data1": 13}
+        fixed = {"registry": 2, "balancer": 3, "s3": 4, "s3new": 5, "data1": 13, OPS_HOST: 30}
         last = fixed.get(part) or 10 + int(part.removeprefix("app")) + (3 if part > "app2" else 0)
         return f"198.18.{self.slot}.{last}"
 
@@ -118,10 +124,10 @@ class Lab:
         return f"{self.name}-{part}-{purpose}"
 
 
-def lab_from_environment(root: Path, app_hosts: int | None = None, s3new: bool = False) -> Lab:
+def lab_from_environment(root: Path, app_hosts: int | None = None, s3new: bool = False, ops: bool = False) -> Lab:
     """The lab that `OPSBOOK_LAB` names (default `opsbook`), with its remembered size unless `app_hosts` says another.
 
-    `s3new` adds the second S3 server, which is remembered too.
+    `s3new` adds the second S3 server, `ops` the machine that runs scheduled jobs; both are remembered too.
 
     Raises:
         LabError: the name is not usable, or the size is out of range.
@@ -135,4 +141,11 @@ def lab_from_environment(root: Path, app_hosts: int | None = None, s3new: bool =
     size = app_hosts if app_hosts is not None else int(remembered.read_text()) if remembered.exists() else 2
     if not 1 <= size <= MAX_APP_HOSTS:
         raise LabError(f"a lab has 1 to {MAX_APP_HOSTS} application hosts, not {size}")
-    return Lab(name=name, root=root, app_hosts=size, s3new=s3new or (root / ".lab" / name / "with-s3new").exists())
+    state = root / ".lab" / name
+    return Lab(
+        name=name,
+        root=root,
+        app_hosts=size,
+        s3new=s3new or (state / "with-s3new").exists(),
+        ops=ops or (state / "with-ops").exists(),
+    )

@@ -10,7 +10,7 @@ from ops.lab import containers, data, hosts, registry, s3, shop
 from ops.lab.credentials import password
 from ops.lab.errors import LabError
 from ops.lab.hosts import USER
-from ops.lab.names import Lab
+from ops.lab.names import OPS_HOST, Lab
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -43,7 +43,7 @@ class HostStatus(_Part):
     known_hosts: str
     container: str
     ip: str
-    role: Literal["app", "data"]
+    role: Literal["app", "data", "ops"]
     state: str
 
 
@@ -116,6 +116,8 @@ class LabStatus(_Part):
     s3: S3Status
     s3new: S3Status | None
     """Only in a lab made with `--s3new`."""
+    ops: HostStatus | None
+    """The machine that runs scheduled jobs; only in a lab made with `--ops`."""
     application: Application
 
 
@@ -140,8 +142,10 @@ def status(lab: Lab) -> LabStatus:
         state=_state(client, lab, "balancer"),
     )
     stores = {part: _s3(client, lab, part, ca) for part in lab.stores}
+    ops = _host(client, lab, OPS_HOST) if lab.ops else None
     states = [balancer.state, store.state]
     states += [each.state for each in stores.values()] + [host.state for host in found.values()]
+    states += [ops.state] if ops else []
     overall: State = "up" if set(states) == {"running"} else "down" if "running" not in states else "partial"
     postgres, redis, mongodb = (
         Store(
@@ -170,6 +174,7 @@ def status(lab: Lab) -> LabStatus:
         mongodb=mongodb,
         s3=stores["s3"],
         s3new=stores.get("s3new"),
+        ops=ops,
         application=Application(
             versions=shop.versions(lab),
             repository=f"{registry.ADDRESS}/shop",
@@ -187,7 +192,7 @@ def _host(client: DockerClient, lab: Lab, name: str) -> HostStatus:
         known_hosts=str(lab.state / "known_hosts"),
         container=lab.container(name),
         ip=lab.ip(name),
-        role="data" if name == data.HOST else "app",
+        role="data" if name == data.HOST else "ops" if name == OPS_HOST else "app",
         state=_host_state(client, lab, name),
     )
 
@@ -254,10 +259,16 @@ def _state(client: DockerClient, lab: Lab, part: str) -> str:
     return str(container.status)
 
 
+def _machines(found: LabStatus) -> dict[str, HostStatus]:
+    return found.hosts | ({OPS_HOST: found.ops} if found.ops else {})
+
+
 def table(found: LabStatus) -> str:
     """The status for people: one line per part, then how to log in."""
     rows = [("load balancer", found.load_balancer.state, f"{found.load_balancer.url}  {found.load_balancer.tls_url}")]
-    rows += [(name, host.state, f"ssh {host.user}@{host.address} -p {host.port}") for name, host in found.hosts.items()]
+    rows += [
+        (name, host.state, f"ssh {host.user}@{host.address} -p {host.port}") for name, host in _machines(found).items()
+    ]
     rows.append(("registry", found.registry.state, f"{found.registry.url}  {len(found.registry.images)} images"))
     rows += [
         (name, part.state, f"{part.url}  {part.host_url} on the hosts")

@@ -38,11 +38,15 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.restart import restart
     from ops.procedures.restore import restorable, restore, restore_scratch
     from ops.procedures.rollback import rollback, rollback_data
+    from ops.procedures.schedules import schedule_install, schedule_remove
     from ops.procedures.smoke_test import smoke_test
     from ops.procedures.verify import verify
 
     def backed(inventory: Inventory) -> bool:
         return inventory.backup is not None
+
+    def scheduled(inventory: Inventory) -> bool:
+        return inventory.backup is not None and inventory.backup.schedule is not None
 
     return (
         Procedure(name="deploy", title="Deploy a version", build=deploy),
@@ -82,6 +86,8 @@ def ours() -> tuple[Procedure, ...]:
         Procedure(
             name="drill-host-loss", title="Drill: lose the data's host", build=drill.host_loss, applies=drill.losable
         ),
+        Procedure(name="schedule-install", title="Install the timers", build=schedule_install, applies=scheduled),
+        Procedure(name="schedule-remove", title="Remove the timers", build=schedule_remove, applies=scheduled),
     )
 
 

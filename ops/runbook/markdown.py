@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops import packaged
 from ops.runbook.evidence import MISSING
 from ops.runbook.page import Page
 
@@ -19,13 +20,6 @@ PACKAGED = "opsbook"
 
 class TemplateFailed(Exception):
     """A page template is wrong. The message names the template and its line, and what to do."""
-
-
-def folder() -> Path:
-    """Our own templates: in the wheel beside the code, in the repository at its root."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "templates"
-    return inside if inside.is_dir() else package.parent / "templates"
 
 
 def markdown(page: Page, templates: Path | None = None) -> str:
@@ -58,10 +52,10 @@ def blocks(text: str) -> tuple[str, ...]:
 def _environment(templates: Path | None) -> Environment:
     from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
-    packaged = FileSystemLoader(folder())
+    ours = FileSystemLoader(packaged.templates())
     own = [FileSystemLoader(templates)] if templates and templates.is_dir() else []
     environment = Environment(
-        loader=ChoiceLoader([*own, packaged, PrefixLoader({PACKAGED: packaged})]),
+        loader=ChoiceLoader([*own, ours, PrefixLoader({PACKAGED: ours})]),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,

@@ -158,7 +158,7 @@ class Page:
         if self.procedure.startswith("restore"):
             return f"inv restore --into {'scratch' if self.procedure.endswith('scratch') else 'live'}"
         noun, dash, verb = self.procedure.partition("-")
-        return f"inv {noun}.{verb}" if dash and noun in ("host", "backup") else f"inv {self.procedure}"
+        return f"inv {noun}.{verb}" if dash and noun in ("host", "backup", "schedule") else f"inv {self.procedure}"
 
     @property
     def points_of_no_return(self) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ OURS = (
     "rollback-data",
     "drill-data-loss",
     "drill-host-loss",
+    "schedule-install",
+    "schedule-remove",
 )
 """Procedures whose questions have flags of their own."""
 BROKE = 1

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ops.lab.names import Lab
 
 
-def _lab(hosts: int | None = None, s3new: bool = False) -> Lab:
+def _lab(hosts: int | None = None, s3new: bool = False, ops: bool = False) -> Lab:
     from ops.lab.errors import LabError
     from ops.lab.names import lab_from_environment
 
     try:
-        return lab_from_environment(_root(), hosts, s3new)
+        return lab_from_environment(_root(), hosts, s3new, ops)
     except LabError as error:
         raise Exit(f"lab: {error}", code=20) from error
 
@@ -55,14 +55,15 @@ def _run(work: Callable[[], None]) -> None:
     help={
         "hosts": "number of application hosts, 1 to 8 (default: as last time, at first 2)",
         "s3new": "also a second S3 server, of a newer version (remembered until it goes with lab.down --volumes)",
+        "ops": "also a machine that runs scheduled jobs, ops1, with a copy of this repository (remembered likewise)",
         "quiet": "say nothing unless something fails",
     }
 )
-def up(_: Context, hosts: int = 0, s3new: bool = False, quiet: bool = False) -> None:
+def up(_: Context, hosts: int = 0, s3new: bool = False, ops: bool = False, quiet: bool = False) -> None:
     """Bring the lab up, or mend it: hosts, registry, load balancer, S3, databases, the shop's images."""
     from ops.lab import fleet
 
-    lab = _lab(hosts or None, s3new)
+    lab = _lab(hosts or None, s3new, ops)
     _run(lambda: fleet.up(lab, _reporter(quiet)))
 
 

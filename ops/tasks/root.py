@@ -21,6 +21,7 @@ from ops.tasks import (
     release,
     restore,
     runbook,
+    schedule,
     status,
     takeover,
 )
@@ -56,6 +57,7 @@ def namespace(procedures: Iterable[object] = ()) -> Collection:
         backup.ns,
         restore.restore,
         drill.ns,
+        schedule.ns,
     )
     for own in owns:
         if own.name in {*root.task_names, *root.collections}:

@@ -46,6 +46,8 @@ backup:
   identities: {ops: "file:age-ops", vault: "file:age-vault"}
   verify: {at: data1}
   retention: {last: 3, daily: 7}
+  schedule:
+    {host: data1, directory: /opt/opsbook, backup: {when: daily 02:30}, verify: {when: daily 03:30, host: app2}, check: {when: every 15m}}
   datastores:
     main:
       kind: postgres

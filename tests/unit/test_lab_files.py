@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
 import subprocess
+import tarfile
 from pathlib import Path
 
 import bcrypt
@@ -12,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from ops.lab import balancer, containers, credentials, images, s3, shop
+from ops.lab import balancer, containers, credentials, images, opshost, s3, shop
 from ops.lab.errors import LabError
 from ops.lab.names import Lab
 
@@ -151,3 +153,29 @@ SHELL_FILES = [
 def test_shell_files_are_clean(path: Path) -> None:
     result = subprocess.run(["shellcheck", str(path)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_the_machine_for_jobs_gets_what_git_would_keep_and_the_labs_keys(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text(".lab/\nleft-out\n")
+    for name in ("ops/kept.py", "left-out", ".lab/unit/id", ".lab/other/id"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".lab/unit/id").chmod(0o600)
+    data = opshost.archive(Lab(name="unit", root=tmp_path), 1000)
+    assert data == opshost.archive(Lab(name="unit", root=tmp_path), 1000)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        found = {one.name: one for one in tar.getmembers()}
+    assert set(found) == {".gitignore", "ops", "ops/kept.py", ".lab", ".lab/unit", ".lab/unit/id"}
+    assert {one.uid for one in found.values()} == {1000}
+    assert found[".lab/unit/id"].mode == 0o600
+    with pytest.raises(LabError, match="no checkout"):
+        opshost.archive(Lab(name="unit", root=tmp_path / "nowhere"), 1000)
+
+
+def test_the_machine_for_jobs_sees_every_port_of_the_lab_on_its_own_loopback() -> None:
+    lab = Lab(name="opsbook", root=ROOT, s3new=True, ops=True)
+    found = dict(word.split(":", 1) for word in opshost.forwards(lab))
+    assert found["22013"] == "198.18.0.13:22"
+    assert found["22020"] == "198.18.0.30:22", "it logs in to itself as to others"
+    assert {"25000", "28444", "28445", "28080", "28443"} <= set(found)

@@ -9,7 +9,7 @@ import pytest
 
 from ops.lab.errors import LabError
 from ops.lab.inventory import translate
-from ops.lab.names import Lab, lab_from_environment
+from ops.lab.names import OPS_HOST, Lab, lab_from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def ports(lab: Lab) -> list[int]:
     block = lab.ports
     shared = [block.registry, block.http, block.stats, block.https, block.s3, block.s3new]
-    return [*(block.host(host) for host in lab.hosts), *shared]
+    return [*(block.host(host) for host in (*lab.hosts, OPS_HOST)), *shared]
 
 
 def test_default_lab_has_the_documented_ports() -> None:
@@ -29,9 +29,9 @@ def test_default_lab_has_the_documented_ports() -> None:
 
 @pytest.mark.parametrize("name", ["opsbook", "two", "a", "z9999999999"])
 def test_no_two_parts_share_a_port_or_an_address(name: str) -> None:
-    lab = Lab(name=name, root=ROOT, app_hosts=8, s3new=True)
+    lab = Lab(name=name, root=ROOT, app_hosts=8, s3new=True, ops=True)
     assert len(set(ports(lab))) == len(ports(lab))
-    assert {"registry", "balancer", "s3", "s3new", "data1"} < set(lab.parts)
+    assert {"registry", "balancer", "s3", "s3new", "data1", "ops1"} < set(lab.parts)
     addresses = [lab.ip(part) for part in lab.parts]
     assert len(set(addresses)) == len(addresses)
 
@@ -67,6 +67,19 @@ def test_size_is_remembered_and_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     assert lab_from_environment(tmp_path, 1).app_hosts == 1
     with pytest.raises(LabError, match="1 to 8"):
         lab_from_environment(tmp_path, 9)
+
+
+def test_the_machine_for_jobs_is_there_where_asked_for_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSBOOK_LAB", "two")
+    assert not lab_from_environment(tmp_path).ops
+    found = lab_from_environment(tmp_path, ops=True)
+    assert "ops1" in found.parts
+    assert "ops1" not in found.hosts, "no release and no data lies there"
+    (tmp_path / ".lab" / "two").mkdir(parents=True)
+    (tmp_path / ".lab" / "two" / "with-ops").touch()
+    assert lab_from_environment(tmp_path).ops
 
 
 def test_the_second_s3_server_is_there_where_asked_for_and_remembered(
