@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ops.inventory.notify import EVENTS, Event
 from ops.notify.facts import EMPTY, FULL, NAMES, Facts
-from ops.runbook.markdown import PACKAGED, folder
+from ops.packaged import templates as packaged_templates
+from ops.runbook.markdown import PACKAGED
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -113,7 +114,7 @@ def _tried(path: Path, templates: Path) -> Iterator[TemplateWrong]:
 def _environment(templates: Path | None) -> Environment:
     from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
-    packaged = FileSystemLoader(folder())
+    packaged = FileSystemLoader(packaged_templates())
     own = [FileSystemLoader(templates)] if templates and templates.is_dir() else []
     return Environment(
         loader=ChoiceLoader([*own, packaged, PrefixLoader({PACKAGED: packaged})]),
