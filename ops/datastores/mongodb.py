@@ -85,17 +85,23 @@ def texts(settings: Mongodb, name: str) -> Texts:
 RESTORE = "--maintainInsertionOrder --stopOnError --bypassDocumentValidation"
 
 
-def at_source(settings: Mongodb, name: str) -> str:
-    """The function ``at_source``: mongodump with these words reaches the live server.
-
-    The password goes in by standard input, as mongodump's configuration: it stands in no file, environment or argument.
-    """
-    words = ["mongodump"]
+def given(settings: Mongodb) -> list[str]:
+    """The words by which one of MongoDB's tools finds the live server and whom it logs in as; all but the password."""
+    words = []
     if not settings.container:
         host, port = settings.where(PORT)
         words += [f"--host={host}", f"--port={port}"] + (["--ssl"] if settings.tls else [])
     if settings.user:
         words += [f"--username={settings.user}", f"--authenticationDatabase={settings.auth_database}"]
+    return words
+
+
+def at_source(settings: Mongodb, name: str) -> str:
+    """The function ``at_source``: mongodump with these words reaches the live server.
+
+    The password goes in by standard input, as mongodump's configuration: it stands in no file, environment or argument.
+    """
+    words = ["mongodump", *given(settings)]
     if settings.password:
         words.append("--config=/dev/stdin")
     client = clients.wrapped(settings, name, " ".join(words))

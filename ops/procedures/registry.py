@@ -32,8 +32,9 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.gate import names as gated
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
+    from ops.procedures.inplace import restorable
     from ops.procedures.restart import restart
-    from ops.procedures.restore import restorable, restore, restore_scratch
+    from ops.procedures.restore import restore, restore_fresh, restore_scratch
     from ops.procedures.rollback import rollback, rollback_data
     from ops.procedures.smoke_test import smoke_test
     from ops.procedures.verify import verify
@@ -60,6 +61,12 @@ def ours() -> tuple[Procedure, ...]:
             name="restore",
             title="Restore a backup into the live service",
             build=restore,
+            applies=lambda inventory: bool(restorable(inventory)),
+        ),
+        Procedure(
+            name="restore-fresh",
+            title="Restore a backup onto a service that is empty",
+            build=restore_fresh,
             applies=lambda inventory: bool(restorable(inventory)),
         ),
         Procedure(

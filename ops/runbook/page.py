@@ -150,6 +150,8 @@ class Page:
         """What is typed for it, e.g. ``inv host.out``: the tasks of hosts are a collection of their own."""
         if self.procedure == "rollback-data":
             return "inv rollback --restore-data"
+        if self.procedure == "restore-fresh":
+            return "inv restore --into live --fresh"
         if self.procedure.startswith("restore"):
             return f"inv restore --into {'scratch' if self.procedure.endswith('scratch') else 'live'}"
         noun, dash, verb = self.procedure.partition("-")

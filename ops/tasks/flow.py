@@ -43,6 +43,7 @@ OURS = (
     "backup",
     "backup-verify",
     "restore",
+    "restore-fresh",
     "restore-scratch",
     "rollback-data",
 )
