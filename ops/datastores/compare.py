@@ -6,7 +6,7 @@ COMPARE = r"""
 LC_ALL=C awk -F '\t' -v now="$(date +%s)" -v source="$W/fingerprint" -v copy="$W/copy" -v told="$W/differences" '
 function next_source() { more = (getline line <source) > 0; if (more) { split_line(line, s); entries++; if (counted(s[1])) rows += s[3] } }
 function next_copy() { mine = (getline line <copy) > 0; if (mine) split_line(line, c) }
-# Others' third field counts something else: a large object's its bytes.
+# The third field of other kinds counts something else: bytes of a large object.
 function counted(kind) { return kind ~ /^(table|collection|key|file|object)$/ }
 function split_line(text, into) { split(text, into, "\t"); into[0] = into[1] "\t" into[2] }
 # A sequence obeys no snapshot: its value lies between what it was before the dump and after.

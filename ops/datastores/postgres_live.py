@@ -30,8 +30,8 @@ select format('revoke all on database %I from public', :'new') from pg_database 
 select format('grant %s on database %I to %s', a.privilege_type, :'new', case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
   from pg_database d, aclexplode(d.datacl) a where d.datname = :'live' \\gexec"""
 
-# Whoever owns or may use something in the dump must be there. What is missing is made without login and without special
-# powers: a password stands in no dump, and a role that could log in without one would be an open door.
+# Whoever owns or may use something in the dump must be there. What is missing is made as it was, but without login: a
+# password stands in no dump, and a role that could log in without one would be an open door.
 ROLES = r"""
 {
   echo 'create temporary table line (kind text, name text, count text, value text);'
@@ -39,9 +39,10 @@ ROLES = r"""
   LC_ALL=C awk -F '\t' '$1 ~ /^(bootstrap|role|member|setting)$/' "$W/fingerprint"
   echo '\.'
   cat <<'SQL'
-create temporary table made as select name from line where kind in ('bootstrap', 'role')
+create temporary table made as select name, case kind when 'bootstrap' then 'superuser nologin'
+    else regexp_replace(value, '\\mlogin\\M', 'nologin') end as made_as from line where kind in ('bootstrap', 'role')
   and not exists (select from pg_catalog.pg_roles where rolname = name);
-select format('create role %I nologin', name) from made order by name \gexec
+select format('create role %I %s', name, made_as) from made order by name \gexec
 select value from line where kind = 'member' and exists (select from made
     where starts_with(line.name, quote_ident(made.name) || ' of ') or right(line.name, length(' of ' || quote_ident(made.name))) = ' of ' || quote_ident(made.name))
   order by name \gexec
@@ -71,7 +72,10 @@ def live(settings: Postgres, name: str) -> Live:
     """The texts of the datastore ``name``."""
     database, new, old = settings.database, settings.database + NEW, settings.database + OLD
     names = f"-v live={database} -v new={new} -v old={old}"
-    reach = f'{at_source(settings, name)}\nserver() {{ at_source {PSQL} -d template1 {names} "$@"; }}'
+    source = at_source(settings, name)
+    server = f"at_source {PSQL} -d template1 {names}"
+    reach = f"{source}\nserver() {{ {server}; }}"
+    knowing = f'{source}\nserver() {{ {server} -v alone="${{alone:-no}}"; }}'
     exists = "select count(*) from pg_catalog.pg_database where datname = "
     kept = f"({_there('old')} or :'alone' = 'yes' and not {_there('new')})"
     return Live(
@@ -101,7 +105,7 @@ def live(settings: Postgres, name: str) -> Live:
         ),
         ignored="(bootstrap|role|member|setting|database|database properties)[[:blank:]]|(acl|comment)[[:blank:]](-[.])?DATABASE ",
         swap=f"{reach}\n{NOTED}\n{_exchanged('new', 'old', _there('new'))}",
-        back=f"{reach}\n{ALONE}\n{_exchanged('old', 'new', kept)}",
+        back=f"{knowing}\n{ALONE}\n{_exchanged('old', 'new', kept)}",
         drop=(
             f"{reach}\nserver <<'SQL'\n"
             "select format('alter database %I allow_connections true', datname) from pg_database where datname in (:'new', :'old') \\gexec\n"
@@ -125,7 +129,7 @@ def _exchanged(comes: str, aside: str, when: str) -> str:
     both = f"datname in (:'live', :'{comes}') and {when}"
     return f"""\
 exchanged() {{
-  server -v alone="${{alone:-no}}" <<'SQL'
+  server <<'SQL'
 select format('alter database %I allow_connections false', datname) from pg_database where {both} \\gexec
 select pg_terminate_backend(pid, 10000) from pg_stat_activity where {both} and pid <> pg_backend_pid();
 begin;

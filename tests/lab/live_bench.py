@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datastore_bench import Bench, Said
+from datastore_bench import Bench, Said, real_docker
 
 from ops.datastores.live import Live
 
@@ -33,8 +34,6 @@ class LiveBench:
 
     def kept(self, fingerprint: str) -> list[str]:
         """The lines that are compared."""
-        import re
-
         own = re.compile(self.live.ignored.replace("[[:blank:]]", r"\s") or "$^")
         return [line for line in fingerprint.splitlines() if not own.match(line)]
 
@@ -66,12 +65,35 @@ class LiveBench:
 def killer(folder: Path, call: int) -> None:
     """A docker client that kills its whole session at the ``call``-th call."""
     folder.mkdir()
-    real = subprocess.run(
-        ["bash", "-c", "command -v docker"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    real = real_docker()
     fake = folder / "docker"
     fake.write_text(
         f"#!/bin/bash\nexec 8>>{folder}/lock; flock 8\necho >>{folder}/calls\n"
         f'if [ "$(wc -l <{folder}/calls)" -ge {call} ]; then kill -KILL 0; fi\nexec 8>&-\nexec {real} "$@"\n'
     )
     fake.chmod(0o755)
+
+
+def swept(b: LiveBench, call: int, former: list[str], backup: list[str]) -> bool:
+    """Kills the swap at the ``call``-th call of docker: taken back all is as it was, done again all is swapped; and so
+    with the way back. Leaves the former data. Whether the swap calls docker so often."""
+    if not b.killed(b.live.swap, call):
+        b.ok(b.live.back)
+        return False
+    b.ok(b.live.back)
+    assert b.now() == former
+    b.killed(b.live.swap, call)
+    b.ok(b.live.swap)
+    assert b.now() == backup
+    b.killed(b.live.back, call)
+    b.ok(b.live.back)
+    assert b.now() == former
+    return True
+
+
+def there_and_back(b: LiveBench, former: list[str], backup: list[str]) -> None:
+    """Swaps and swaps back, each of them twice."""
+    for text, now in ((b.live.swap, backup), (b.live.back, former)):
+        for _ in range(2):
+            b.ok(text)
+            assert b.now() == now
