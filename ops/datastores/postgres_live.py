@@ -40,7 +40,7 @@ ROLES = r"""
   echo '\.'
   cat <<'SQL'
 create temporary table made as select name, case kind when 'bootstrap' then 'superuser nologin'
-    else regexp_replace(value, '\\mlogin\\M', 'nologin') end as made_as from line where kind in ('bootstrap', 'role')
+    else regexp_replace(value, '\mlogin\M', 'nologin') end as made_as from line where kind in ('bootstrap', 'role')
   and not exists (select from pg_catalog.pg_roles where rolname = name);
 select format('create role %I %s', name, made_as) from made order by name \gexec
 select value from line where kind = 'member' and exists (select from made

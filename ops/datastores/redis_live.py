@@ -17,7 +17,7 @@ def live(settings: Redis, name: str) -> Live | None:
     own = redis.texts(settings, name)
     network = f"container:{settings.container}" if settings.container else "host"
     reach = f"{at_source(settings, name)}\n{FIELD}"
-    exchange = f"{reach}\n{SET_BACK}\n{_offered(network)}"
+    exchange = f"{reach}\n{SET_BACK}\n{WRITTEN}\n{_offered(network)}"
     return Live(
         free=f"{reach}\n{FREE}",
         empty=f"{reach}\n{EMPTY}",
@@ -96,6 +96,25 @@ set_back() { # the server stands alone, with its own settings
 }"""
 
 
+# A server that appends to a file writes it anew after it followed; killed before that, it would start with its former data.
+WRITTEN = """\
+quiet() {
+  at_source info persistence </dev/null | tr -d '\r' >"$W/offered"
+  ! grep -qxE '(aof_rewrite_in_progress|aof_rewrite_scheduled|rdb_bgsave_in_progress):1' "$W/offered"
+}
+written() {
+  until quiet; do sleep 0.2; done
+  if [ -n "$(at_source config get save </dev/null | sed -n 2p)" ]; then
+    at_source bgsave </dev/null >/dev/null
+    until quiet; do sleep 0.2; done
+  fi
+  if grep -qxE '(aof_last_bgrewrite_status|rdb_last_bgsave_status):err' "$W/offered"; then
+    echo 'the live server can not write its data to its disk: its log says why' >&2
+    return 1
+  fi
+}"""
+
+
 def _offered(network: str) -> str:
     """The function ``exchanged FILE``: what the RDB in FILE holds becomes, at once and as a whole, what the live server
     holds.
@@ -136,6 +155,7 @@ exchanged() {{
     sleep 0.2
   done
   set_back
+  written
   {GONE}
 }}"""
 

@@ -29,7 +29,15 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveBench
     """A live server whose data is another one since the backup; the former's and the backup's fingerprint."""
     tag = image("redis")
     docker("rm", "-fv", SOURCE, check=False)
-    given = ("--requirepass", PASSWORD, "--repl-diskless-sync-delay", "0", "--masterauth", MASTERAUTH)
+    given = (
+        "--requirepass",
+        PASSWORD,
+        "--repl-diskless-sync-delay",
+        "0",
+        "--masterauth",
+        MASTERAUTH,
+        *("--appendonly", "yes"),
+    )
     docker("run", "-d", "--name", SOURCE, tag, "redis-server", *given)
     time.sleep(1)
     cli(ODD)
@@ -69,6 +77,16 @@ def test_it_is_swapped_and_taken_back_and_keeps_its_settings(loaded: tuple[LiveB
     assert MASTERAUTH in cli("config get masterauth")
     assert "role:master" in cli("info replication")
     assert docker("ps", "-aq", "--filter", f"name={b.bench.throwaway}-offer") == ""
+
+
+def test_it_is_on_disk_when_it_is_swapped(loaded: tuple[LiveBench, list[str], list[str]]) -> None:
+    b, former, backup = loaded
+    for text, now in ((b.live.swap, backup), (b.live.back, former)):
+        b.ok(text)
+        docker("kill", SOURCE)
+        docker("start", SOURCE)
+        time.sleep(1)
+        assert b.now() == now
 
 
 def test_a_server_that_follows_another_is_refused(loaded: tuple[LiveBench, list[str], list[str]]) -> None:
