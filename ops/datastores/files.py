@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ops.datastores import throwaway
+from ops.datastores import clients, throwaway
 from ops.datastores.settings import Datastore, Name
 from ops.datastores.texts import Texts
 
@@ -15,6 +15,9 @@ TREE = "/tree"
 """Where a tree of files lies in our containers."""
 EXTENDED = "--numeric-owner --acls --xattrs --xattrs-include='user.*'"
 """What is kept beside content, mode and time."""
+EXTRACT = f"tar --extract --preserve-permissions --same-owner {EXTENDED}"
+OURS = ".opsbook"
+"""Beside the files, within the tree: what a restore into it holds there. It is no part of a backup."""
 
 
 class Files(Datastore):
@@ -40,8 +43,8 @@ def texts(settings: Files, name: str) -> Texts:
     """The shell texts of the datastore ``name``."""
     source = _at_source(settings, name)
     copy = throwaway.at_copy(f"-w {TREE}")
-    cancel = f"docker ps -aq --filter label=org.opsbook.client=opsbook-{name} | xargs -r docker rm -f >/dev/null"
-    create = _create(settings)
+    cancel = clients.gone(name)
+    create = created(settings)
     exact = settings.fingerprint == "exact"
     return Texts(
         secrets=(),
@@ -54,28 +57,33 @@ def texts(settings: Files, name: str) -> Texts:
         version=f"{source}\nat_source tar --version </dev/null | sed -n 1p",
         reachable=f"{source}\n{_reachable(settings)}",
         size=f"{source}\nat_source du -sb {TREE} </dev/null | cut -f 1",
-        dump=f"(\numask 077\n{source}\n{_listing(exact)}\n{_dump(create, cancel)}\n)",
+        dump=f"(\numask 077\n{source}\n{listing(exact)}\n{_dump(create, cancel)}\n)",
         cancel=cancel,
         serve=throwaway.serve(
             f"--init --entrypoint sleep -v {TREE}", "infinity", f'docker exec "$THROWAWAY" test -d {TREE}'
         ),
         running=f'docker exec "$THROWAWAY" test -d {TREE}',
         gone=throwaway.GONE,
-        load=f"(\n{copy}\n{LOAD}\n)",
-        fingerprint=f"{copy}\n{_listing(exact)}\nat_copy {create} </dev/null | listing | LC_ALL=C sort",
+        load=f"(\n{copy}\n{loaded('at_copy')}\n)",
+        fingerprint=f"{copy}\n{listing(exact)}\nat_copy {create} </dev/null | listing | LC_ALL=C sort",
         ask=f'{copy}\nat_copy sh -c "$QUERY" </dev/null',
         newest=f"{copy}\nat_copy find {TREE} -type f -printf '%T@\\n' </dev/null |\n"
         "  awk '$1 > newest { newest = $1 } END { if (newest) printf \"%d\\n\", newest }'",
     )
 
 
-# A tar that ends where a member's header would begin is a whole one to tar: the blocks of zeros at its end are looked at.
-LOAD = f"""\
+def loaded(client: str, directory: str = TREE) -> str:
+    """Text that unpacks a tar on standard input by ``client`` in its ``directory``.
+
+    A tar that ends where a member's header would begin is a whole one to tar: the blocks of zeros at its end are looked
+    at.
+    """
+    return f"""\
 rm -f "$W/twin" && mkfifo "$W/twin" || exit 1
 trap 'rm -f "$W/twin" "$W/end"' EXIT
 tail -c 1024 <"$W/twin" >"$W/end" &
 tee "$W/twin" |
-  at_copy tar --extract --preserve-permissions --same-owner {EXTENDED} --directory={TREE} --file=- || exit 1
+  {client} {EXTRACT} --directory={directory} --file=- || exit 1
 wait "$!" || exit 1
 if ! head -c 1024 /dev/zero | cmp -s - "$W/end"; then
   echo 'the dump ends too early: a tar ends with zeros' >&2
@@ -92,7 +100,9 @@ def _at_source(settings: Files, name: str) -> str:
     else:
         mount = f"type=bind,src={settings.path},dst={TREE},ro"
         there = ":"
-    run = f'docker run --rm -i --network none --label org.opsbook.client=opsbook-{name} --mount {mount} --entrypoint "$1" "$IMAGE" "${{@:2}}"'
+    run = (
+        f'docker run --rm -i --network none {clients.label(name)} --mount {mount} --entrypoint "$1" "$IMAGE" "${{@:2}}"'
+    )
     return f"at_source() {{ {there} && {run}; }}"
 
 
@@ -106,15 +116,16 @@ case $said in
 esac"""
 
 
-def _create(settings: Files) -> str:
+def created(settings: Files, directory: str = TREE) -> str:
+    """The command that writes a tar of the tree in ``directory`` to standard output."""
     excluded = "".join(f" --exclude={shlex.quote(pattern)}" for pattern in settings.exclude)
     return (
         "tar --create --sort=name --format=pax --pax-option=delete=atime,delete=ctime"
-        f" {EXTENDED}{excluded} --directory={TREE} --file=- ."
+        f" {EXTENDED} --exclude=./{OURS}{excluded} --directory={directory} --file=- ."
     )
 
 
-def _listing(exact: bool) -> str:
+def listing(exact: bool) -> str:
     """The function ``listing``: a tar on standard input as fingerprint lines.
 
     tar's own listing names the members (one per line, odd names escaped) in the order in which it hands the content of

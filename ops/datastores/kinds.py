@@ -6,7 +6,7 @@ from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from ops.datastores import bucket, files, mongodb, postgres, postgres_live, redis
+from ops.datastores import bucket, files, files_live, mongodb, mongodb_live, postgres, postgres_live, redis, redis_live
 from ops.datastores.bucket import Bucket
 from ops.datastores.files import Files
 from ops.datastores.live import Live
@@ -42,11 +42,20 @@ def secret_names(settings: Postgres | Redis | Mongodb | Files | Bucket, name: st
 
 
 def live(settings: Postgres | Redis | Mongodb | Files | Bucket, name: str) -> Live | None:
-    """The texts that take a backup back into the live service; None for a kind that can't do that yet."""
+    """The texts that take a backup back into the live service; None where it can't be done.
+
+    Into a bucket goes what a person puts there; a managed Redis obeys no REPLICAOF; what a tree of files leaves out of its
+    backups would be lost."""
     match settings:
         case Postgres():
             return postgres_live.live(settings, name)
-        case Redis() | Mongodb() | Files() | Bucket():
+        case Redis():
+            return redis_live.live(settings, name)
+        case Mongodb():
+            return mongodb_live.live(settings, name)
+        case Files():
+            return files_live.live(settings, name)
+        case Bucket():
             return None
         case _:
             assert_never(settings)

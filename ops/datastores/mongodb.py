@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from ops.datastores import throwaway, twin
+from ops.datastores import clients, throwaway, twin
 from ops.datastores.settings import Name, Served, variable
 from ops.datastores.texts import Texts
 
@@ -55,7 +55,7 @@ def texts(settings: Mongodb, name: str) -> Texts:
         f"{copy}\nat_copy mongorestore {HERE} --archive --quiet {RESTORE}{' --oplogReplay' if settings.oplog else ''}"
     )
     fingerprint = f"{copy}\n{_fingerprint(settings)}"
-    clients = _clients(settings, name)
+    left = clients.gone_at(settings, name)
     points = "all databases at one point in time" if settings.oplog else "each collection at a time of its own"
     ours = settings.container or settings.endpoint
     return Texts(
@@ -68,9 +68,9 @@ def texts(settings: Mongodb, name: str) -> Texts:
         size="echo 0",
         dump=f"{source}\n"
         + twin.dump(
-            f"at_source --archive {extent}", serve=serve, load=load, fingerprint=fingerprint, cancel=clients or ":"
+            f"at_source --archive {extent}", serve=serve, load=load, fingerprint=fingerprint, cancel=left or ":"
         ),
-        cancel=f"{throwaway.GONE}\n{clients}".rstrip(),
+        cancel=f"{throwaway.GONE}\n{left}".rstrip(),
         serve=serve,
         running=f"{ready} >/dev/null",
         gone=throwaway.GONE,
@@ -85,34 +85,30 @@ def texts(settings: Mongodb, name: str) -> Texts:
 RESTORE = "--maintainInsertionOrder --stopOnError --bypassDocumentValidation"
 
 
-def at_source(settings: Mongodb, name: str) -> str:
-    """The function ``at_source``: mongodump with these words reaches the live server.
-
-    The password goes in by standard input, as mongodump's configuration: it stands in no file, environment or argument.
-    """
-    words = ["mongodump"]
+def given(settings: Mongodb) -> list[str]:
+    """The words by which one of MongoDB's tools finds the live server and whom it logs in as; all but the password."""
+    words = []
     if not settings.container:
         host, port = settings.where(PORT)
         words += [f"--host={host}", f"--port={port}"] + (["--ssl"] if settings.tls else [])
     if settings.user:
         words += [f"--username={settings.user}", f"--authenticationDatabase={settings.auth_database}"]
+    return words
+
+
+def at_source(settings: Mongodb, name: str) -> str:
+    """The function ``at_source``: mongodump with these words reaches the live server.
+
+    The password goes in by standard input, as mongodump's configuration: it stands in no file, environment or argument.
+    """
+    words = ["mongodump", *given(settings)]
     if settings.password:
         words.append("--config=/dev/stdin")
-    client = " ".join(words)
-    if settings.container:
-        client = f"docker exec -i {settings.container} {client}"
-    elif settings.endpoint:
-        client = f'docker run --rm -i --network host --label org.opsbook.client=opsbook-{name} "$IMAGE" {client}'
+    client = clients.wrapped(settings, name, " ".join(words))
     if not settings.password:
         return f'at_source() {{ {client} "$@" </dev/null; }}'
     secret = f'"${variable(name, "PASSWORD")}"'
     return f'at_source() {{ jq -Rsc \'{{password: rtrimstr("\\n")}}\' {secret} | {client} "$@"; }}'
-
-
-def _clients(settings: Mongodb, name: str) -> str:
-    if not settings.endpoint:
-        return ""
-    return f"docker ps -aq --filter label=org.opsbook.client=opsbook-{name} | xargs -r docker rm -f >/dev/null"
 
 
 # The archive's header is BSON: a name, a length and the text.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from ops.datastores import throwaway, twin
+from ops.datastores import clients, throwaway, twin
 from ops.datastores.settings import Served, variable
 from ops.datastores.texts import Texts
 
@@ -35,7 +35,8 @@ def texts(settings: Redis, name: str) -> Texts:
     fingerprint = f"{copy}\n{_fingerprint(exact)}"
     load = f"{copy}\n{LOAD}"
     # A killed client's copy of the RDB ends by itself: the server drops a replica that does not read.
-    cancel = f"{throwaway.GONE}{_clients(settings, name)}"
+    left = clients.gone_at(settings, name)
+    cancel = f"{throwaway.GONE}\n{left}".rstrip()
     return Texts(
         secrets=((variable(name, "PASSWORD"), settings.password),) if settings.password else (),
         tools=("awk", "docker") if settings.container or settings.endpoint else ("awk", "docker", "redis-cli"),
@@ -53,7 +54,7 @@ def texts(settings: Redis, name: str) -> Texts:
             serve=serve,
             load=load,
             fingerprint=fingerprint,
-            cancel=_clients_bare(settings, name),
+            cancel=left or ":",
         ),
         cancel=cancel,
         serve=serve,
@@ -82,25 +83,11 @@ def at_source(settings: Redis, name: str) -> str:
         words += ["--user", settings.user]
     if settings.password:
         words.append("--askpass")
-    client = " ".join(words)
-    if settings.container:
-        client = f"docker exec -i {settings.container} {client}"
-    elif settings.endpoint:
-        client = f'docker run --rm -i --network host --label org.opsbook.client=opsbook-{name} "$IMAGE" {client}'
+    client = clients.wrapped(settings, name, " ".join(words))
     if not settings.password:
         return f'at_source() {{ {client} "$@"; }}'
     secret = f'"${variable(name, "PASSWORD")}"'
     return f'at_source() {{ {{ cat {secret}; echo; cat; }} | {client} "$@"; }}'
-
-
-def _clients_bare(settings: Redis, name: str) -> str:
-    if not settings.endpoint:
-        return ":"
-    return f"docker ps -aq --filter label=org.opsbook.client=opsbook-{name} | xargs -r docker rm -f >/dev/null"
-
-
-def _clients(settings: Redis, name: str) -> str:
-    return f"\n{_clients_bare(settings, name)}" if settings.endpoint else ""
 
 
 REACHABLE = """\

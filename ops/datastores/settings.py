@@ -36,7 +36,7 @@ class Assertion(Settings):
     query: Annotated[str, Field(min_length=1)]
     """What is asked, in the datastore's own words: SQL for PostgreSQL."""
     equals: str | Decimal | None = None
-    """The answer must be this; numbers are compared as numbers, so ``1.50`` equals 1.5."""
+    """The answer must be this. A number is compared as a number, so ``1.50`` equals 1.5; text in quotes to the letter."""
     at_least: Decimal | None = None
     """The answer must be a number not below this."""
     at_most: Decimal | None = None

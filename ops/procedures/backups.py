@@ -95,8 +95,9 @@ def _secret(name: str, reference: str, note: str) -> Var:
     return Var(name=name, source=Secret(ref=reference, fetch=fetch_text(reference)), note=note)
 
 
-def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
-    """Everything about a datastore and its host that can be wrong before anything is done."""
+def checks(inventory: Inventory, name: str, when: When | None, *, answers: bool = True) -> Stage:
+    """Everything about a datastore and its host that can be wrong before anything is done. ``answers``: whether there is
+    something to back up yet."""
     backup = settings(inventory)
     store = backup.datastores[name]
     own = texts(store, name)
@@ -111,7 +112,7 @@ def checks(inventory: Inventory, name: str, when: When | None) -> Stage:
         steps=(
             tools(wanted, INSTALL),
             # the tool asks a bucket when it lists it
-            *(() if own.secrets or here else (_answers(name, store, own),)),
+            *(() if own.secrets or here or not answers else (_answers(name, store, own),)),
             look(
                 "scratch",
                 f"{space} MB are free for parts on their way",
@@ -131,14 +132,14 @@ def _answers(name: str, store: AnyDatastore, own: Texts) -> Step:
     return look(
         "datastore",
         f"The datastore {name} answers, and its programs fit",
-        _apart(store, own.reachable),
+        apart(store, own.reachable),
         "Is it running, and do the inventory's names and credentials fit?",
         tuple(v for v, _ in own.secrets),
     )
 
 
-def _apart(store: AnyDatastore, text: str) -> str:
-    """A datastore's text as one command with a scratch directory of its own."""
+def apart(store: AnyDatastore, text: str) -> str:
+    """A datastore's text as one command with a scratch directory of its own, which also knows the image."""
     return f"(set -euo pipefail; W=$(mktemp -d); trap 'rm -rf \"$W\"' EXIT; export W IMAGE={shlex.quote(store.image)}\n{text}\n)"
 
 

@@ -35,8 +35,9 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
     from ops.procedures.prune import prune
+    from ops.procedures.inplace import restorable
     from ops.procedures.restart import restart
-    from ops.procedures.restore import restorable, restore, restore_scratch
+    from ops.procedures.restore import restore, restore_fresh, restore_scratch
     from ops.procedures.rollback import rollback, rollback_data
     from ops.procedures.schedules import schedule_install, schedule_remove
     from ops.procedures.smoke_test import smoke_test
@@ -74,6 +75,12 @@ def ours() -> tuple[Procedure, ...]:
             name="restore",
             title="Restore a backup into the live service",
             build=restore,
+            applies=lambda inventory: bool(restorable(inventory)),
+        ),
+        Procedure(
+            name="restore-fresh",
+            title="Restore a backup onto a service that is empty",
+            build=restore_fresh,
             applies=lambda inventory: bool(restorable(inventory)),
         ),
         Procedure(

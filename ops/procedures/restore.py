@@ -7,51 +7,69 @@ from dataclasses import replace
 from typing import Any
 
 from ops.datastores.bucket import Bucket
-from ops.datastores.compare import COMPARE
-from ops.datastores.kinds import live
-from ops.datastores.live import Live
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.identity import ABOUT
-from ops.plan.model import OPS, Back, Change, Check, Computed, Holds, Keep, Lease, Plan, Repeat, Stage, Step, Var, When
+from ops.plan.model import OPS, Back, Change, Check, Computed, Holds, Keep, Lease, Plan, Repeat, Stage, Step
 from ops.procedures import backups, buckets, copies, stages, values
 from ops.procedures.backup import resource
-from ops.procedures.backups import FEED, chosen, settings
+from ops.procedures.backups import chosen, settings
 from ops.procedures.copies import Copy
 from ops.procedures.facets import facets
-from ops.procedures.preflight import look
+from ops.procedures.inplace import beside, cleared, free, host, restorable, rows, swapped
 from ops.procedures.verify import leased, looked
 from ops.targets.compose import migrations, release
 from ops.targets.compose.release import EVERYTHING, Facets
 
 
-def restorable(inventory: Inventory) -> tuple[Copy, ...]:
-    """The datastores that can be taken back into the live service, as copies on their own hosts."""
-    if inventory.backup is None:
-        return ()
-    return tuple(
-        Copy(inventory=inventory, name=name, at=store.host, purpose="live")
-        for name, store in inventory.backup.datastores.items()
-        if live(store, name)
+def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
+    """The plan of a restore into the live service. Raises ValueError for an inventory without backups, Underivable."""
+    each = restorable(inventory)
+    plan = _into_live(inventory, document, "restore", "Restore a backup into the live service")
+    first = (
+        *(backups.checks(inventory, c.name, chosen(c.name)) for c in each),
+        *(s for c in each for s in free(c, chosen(c.name))),
+        *(backups.dumped(inventory, c.name, chosen(c.name), prefix="present") for c in each),
+        *(beside(c, chosen(c.name)) for c in each),
+    )
+    plan = replace(
+        plan,
+        vars=(*plan.vars, *(found for c in each if (found := rows(c)))),
+        stages=(*first, *plan.stages),
+    )
+    return with_hooks(plan, inventory.hooks, "restore", inventory.variables)
+
+
+def restore_fresh(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
+    """The plan of a restore onto a service that holds nothing yet, so that nothing is backed up first and nothing is
+    lost: after the loss of a host or a database. Raises ValueError without backups, Underivable."""
+    each = restorable(inventory)
+    plan = _into_live(inventory, document, "restore-fresh", "Restore a backup onto a service that is empty")
+    first = (
+        *(host(c, chosen(c.name)) for c in each),
+        *(s for c in each for s in free(c, chosen(c.name), fresh=True)),
+        *(beside(c, chosen(c.name), fresh=True) for c in each),
+    )
+    return with_hooks(
+        replace(plan, stages=(*first, *plan.stages)), inventory.hooks, "restore-fresh", inventory.variables
     )
 
 
-def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
-    """The plan of a restore into the live service. Raises ValueError for an inventory without backups, Underivable."""
+def _into_live(inventory: Inventory, document: Mapping[str, Any], procedure: str, title: str) -> Plan:
+    """What every restore into the live service has in common: all from the moment when nobody writes any more."""
     f = facets(inventory, document)
     each = restorable(inventory)
     current = values.current(inventory)
     assert isinstance(current.source, Computed)
-    plan = Plan(
-        procedure="restore",
-        title="Restore a backup into the live service",
+    return Plan(
+        procedure=procedure,
+        title=title,
         app=inventory.app,
         environment=inventory.environment,
         state=inventory.state,
         vars=(
             *values.common(inventory, "restore"),
             copies.asked(),
-            replace(current, name="CURRENT"),
+            current,
             replace(
                 current,
                 name="RELEASE",
@@ -59,15 +77,10 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
                 note="the release that is live: it is stopped and started again",
             ),
             values.recorded("VERSION", ".version", "its version"),
-            *(rows for c in each if (rows := _rows(c))),
             *backups.variables(inventory, [c.name for c in each]),
             *backups.identities(inventory),
         ),
         stages=(
-            *(backups.checks(inventory, c.name, chosen(c.name)) for c in each),
-            *(free(c, chosen(c.name)) for c in each),
-            *(backups.dumped(inventory, c.name, chosen(c.name), prefix="present") for c in each),
-            *(beside(c, chosen(c.name)) for c in each),
             _stop(inventory, f),
             *(swapped(c, chosen(c.name)) for c in each),
             _start(inventory, f),
@@ -79,7 +92,6 @@ def restore(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
             hosts=tuple(sorted(inventory.hosts)),
         ),
     )
-    return with_hooks(plan, inventory.hooks, "restore", inventory.variables)
 
 
 def restore_scratch(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
@@ -133,157 +145,6 @@ def _scratch(c: Copy) -> Stage:
         waves=((c.at,),),
         when=chosen(c.name),
     )
-
-
-# ---------------------------------------------------------------- into the live service
-
-
-def _live(c: Copy) -> Live:
-    found = live(c.store, c.name)
-    assert found is not None
-    return found
-
-
-def _rows(c: Copy) -> Var | None:
-    """About how many rows there are now; not where asking needs a secret, which no probe reads."""
-    if c.texts.secrets:
-        return None
-    return Var(
-        name=f"{ABOUT}ROWS_NOW_{c.name.upper()}",
-        source=Computed(text=f"(set -euo pipefail\n{_live(c).rows}\n)"),
-        at=c.at,
-        note=f"about how many rows {c.name} has now: what was written since the backup is lost",
-    )
-
-
-def free(c: Copy, when: When | None) -> Stage:
-    """Nothing of an earlier restore lies where the copy would."""
-    text = f"(set -euo pipefail; W=$(mktemp -d); trap 'rm -rf \"$W\"' EXIT\n{_live(c).free}\n)"
-    step = look("free", "Nothing of an earlier restore is in the way", text, "Look at what is there, then remove it.")
-    return Stage(
-        id=f"free-{c.name}",
-        title=f"Is there room beside {c.name}?",
-        steps=(step,) if not c.texts.secrets else (look("free", step.title, "true", step.otherwise),),
-        waves=((c.at,),),
-        when=when,
-        fleet=True,
-    )
-
-
-def beside(c: Copy, when: When | None) -> Stage:
-    """The backup beside the live data, which goes on serving: loaded, and compared."""
-    own = _live(c)
-    load = Step(
-        id="load",
-        title=f"Load it beside the live {c.name}",
-        why="the service goes on meanwhile",
-        act=Change(
-            run="\n".join(
-                (
-                    c.head,
-                    'rm -f "$W/loaded" "$W/whole"; true >"$W/beside"',
-                    "beside() {",
-                    own.beside,
-                    "}",
-                    copies.streamed(c, "beside"),
-                    'true >"$W/loaded"',
-                )
-            ),
-            done_when=f'test -e "{c.scratch}/loaded"',
-            undo=Back(
-                run=f'{c.head}\n{own.drop}\nrm -f "$W/loaded" "$W/beside"',
-                until=f'test ! -e "{c.scratch}/beside"',
-            ),
-        ),
-        reads=("APP", "RUN", "BACKUP", "STORE_CA", *c.keys, *_secrets(c)),
-        timeout=c.backup.verify.timeout,
-        feed=FEED,
-        otherwise="Nothing that serves was touched. Try another backup: `inv backup.list`.",
-    )
-    compare = Step(
-        id="compare",
-        title="Is every row as it was?",
-        why="what is swapped in must be what was backed up",
-        act=Check(
-            run="{\n"
-            + "\n".join(
-                (
-                    c.head,
-                    "fingerprint() {",
-                    own.fingerprint,
-                    "}",
-                    '[ -e "$W/whole" ] || mv "$W/fingerprint" "$W/whole"',
-                    f'grep -Ev \'^({own.ignored})\' "$W/whole" >"$W/fingerprint"',
-                    f"fingerprint | grep -Ev '^({own.ignored})' >\"$W/copy\"",
-                    COMPARE,
-                )
-            )
-            + "\n}"
-        ),
-        reads=("APP", "RUN", *_secrets(c)),
-        timeout=c.backup.verify.timeout,
-        otherwise="What differs is named above. Nothing that serves was touched: try another backup.",
-    )
-    return Stage(
-        id=f"beside-{c.name}",
-        title=f"The backup beside {c.name}",
-        steps=(*copies.opened(c), load, compare),
-        waves=((c.at,),),
-        when=when,
-        fleet=True,
-    )
-
-
-def swapped(c: Copy, when: When | None) -> Stage:
-    """The one change that counts: the loaded copy in the place of the live data."""
-    own = _live(c)
-    step = Step(
-        id="swap",
-        title=f"Swap the backup in for {c.name}",
-        why="nobody writes now; the former data stays beside until all is well",
-        act=Change(
-            run=f'{c.head}\ntrue >"$W/swapping"\n{own.swap}\ntrue >"$W/swapped"',
-            done_when=f'test -e "{c.scratch}/swapped"',
-            undo=Back(
-                run=f'{c.head}\n{own.back}\nrm -f "$W/swapped"\nrm -f "$W/swapping"',
-                until=f'test ! -e "{c.scratch}/swapping"',
-            ),
-        ),
-        reads=("APP", "RUN", *_secrets(c)),
-        timeout=120,
-        otherwise="Both are there still; the undo puts the former data back.",
-    )
-    return Stage(id=f"swap-{c.name}", title=f"Swap {c.name}", steps=(step,), waves=((c.at,),), when=when, fleet=True)
-
-
-def cleared(c: Copy, when: When | None) -> Stage:
-    """What is no longer needed once all is well."""
-    own = _live(c)
-    step = Step(
-        id="drop",
-        title="Drop the former data",
-        why="it is in the backup that was made before the swap",
-        act=Change(
-            run=f'{c.head}\n{own.drop}\nrm -rf "$W"',
-            done_when=Repeat(why="what is dropped can be dropped again"),
-            undo=Keep(why="it is in the backup that was made first"),
-        ),
-        reads=("APP", "RUN", *_secrets(c)),
-        timeout=300,
-    )
-    return Stage(
-        id=f"clear-{c.name}",
-        title=f"Clear up beside {c.name}",
-        steps=(step,),
-        waves=((c.at,),),
-        when=when,
-        advisory=True,
-        fleet=True,
-    )
-
-
-def _secrets(c: Copy) -> tuple[str, ...]:
-    return tuple(v for v, _ in c.texts.secrets)
 
 
 LIVE = Holds(probe='test -n "$CURRENT"', say="a release is live on the host")

@@ -12,7 +12,7 @@ from ops.plan.model import Asked, Back, Change, Computed, Holds, Lease, Plan, St
 from ops.procedures import backups, copies, gate, leaving, preflight, stages, values
 from ops.procedures.backup import resource
 from ops.procedures.facets import facets, moves, waves
-from ops.procedures.restore import beside, cleared, free, restorable, swapped
+from ops.procedures.inplace import beside, cleared, free, restorable, swapped
 from ops.targets.compose import migrations, release, verdicts
 
 TARGET = (
@@ -140,7 +140,7 @@ def rollback_data(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         stages=(
             preflight_stage,
             *(backups.checks(inventory, c.name, None) for c in each),
-            *(free(c, None) for c in each),
+            *(s for c in each for s in free(c, None)),
             *(backups.dumped(inventory, c.name, None, prefix="present") for c in each),
             *(beside(c, None) for c in each),
             Stage(

@@ -78,10 +78,25 @@ def looked(inventory: Inventory) -> tuple[Stage, ...]:
     return Stage(id="look", title="Look where it is verified", steps=steps, waves=((at,),)), *objects
 
 
+ASSERTED = r"""
+asserted() { # ID TITLE QUERY OPERATOR BOUND
+  local said ok=false
+  said=$(QUERY=$3 ask) || said="it could not be asked"
+  case $4 in
+    equals) if [ "$said" = "$5" ]; then ok=true; fi ;;
+    matches) if grep -Eq -- "$5" <<<"$said"; then ok=true; fi ;;
+    *) if jq -ne --arg a "$said" --arg b "$5" "(\$a | tonumber) $4 (\$b | tonumber)" >/dev/null 2>&1; then ok=true; fi ;;
+  esac
+  echo "$2: $said ($4 $5): $ok"
+  jq -cn --arg id "$1" --arg title "$2" --argjson ok "$ok" --arg said "$said" '{id: $id, title: $title, ok: $ok, said: $said}' >>"$W/assertions"
+}""".lstrip("\n")
+"""The function that asks one assertion by ``ask`` and files what came of it."""
+
+
 def _asserted(c: Copy) -> Step:
     own = c.texts
     asked = "\n".join(
-        " ".join(["asserted", *(shlex.quote(word) for word in (a.id, a.title or a.id, a.query, *_expected(a)))])
+        " ".join(["asserted", *(shlex.quote(word) for word in (a.id, a.title or a.id, a.query, *expected(a)))])
         for a in c.store.assertions
     )
     text = "\n".join(
@@ -93,17 +108,7 @@ def _asserted(c: Copy) -> Step:
             "newest() {",
             own.newest or ":",
             "}",
-            "asserted() { # ID TITLE QUERY OPERATOR BOUND",
-            "  local said ok=false",
-            '  said=$(QUERY=$3 ask) || said="it could not be asked"',
-            "  case $4 in",
-            '    equals) if [ "$said" = "$5" ]; then ok=true; fi ;;',
-            '    matches) if grep -Eq -- "$5" <<<"$said"; then ok=true; fi ;;',
-            '    *) if jq -ne --arg a "$said" --arg b "$5" "(\\$a | tonumber) $4 (\\$b | tonumber)" >/dev/null 2>&1; then ok=true; fi ;;',
-            "  esac",
-            '  echo "$2: $said ($4 $5): $ok"',
-            '  jq -cn --arg id "$1" --arg title "$2" --argjson ok "$ok" --arg said "$said" \'{id: $id, title: $title, ok: $ok, said: $said}\' >>"$W/assertions"',
-            "}",
+            ASSERTED,
             'true >"$W/assertions"',
             'newest | tail -n 1 >"$W/newest" || true',
             asked or ":",
@@ -125,7 +130,7 @@ def _asserted(c: Copy) -> Step:
     )
 
 
-def _expected(a: Assertion) -> tuple[str, str]:
+def expected(a: Assertion) -> tuple[str, str]:
     """The assertion's operator, for jq or by name, and its bound."""
     match a:
         case Assertion(matches=str(pattern)):

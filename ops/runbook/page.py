@@ -155,6 +155,8 @@ class Page:
             return "inv rollback --restore-data"
         if self.procedure.startswith("drill-"):
             return f"inv drill --scenario {self.procedure.removeprefix('drill-')}"
+        if self.procedure == "restore-fresh":
+            return "inv restore --into live --fresh"
         if self.procedure.startswith("restore"):
             return f"inv restore --into {'scratch' if self.procedure.endswith('scratch') else 'live'}"
         noun, dash, verb = self.procedure.partition("-")

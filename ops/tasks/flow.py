@@ -44,6 +44,7 @@ OURS = (
     "backup-verify",
     "backup-prune",
     "restore",
+    "restore-fresh",
     "restore-scratch",
     "rollback-data",
     "drill-data-loss",

@@ -21,6 +21,7 @@ from ops.tasks.running import REFUSED, run
         "id": "the backup's id (`inv backup.list` has them)",
         "latest": "the newest backup that is proven",
         "only": "this datastore (required for live when several are declared)",
+        "fresh": "with --into live: the service holds nothing yet, so nothing is backed up first",
         "confirm": "with --into live: the environment's name, instead of typing it when asked",
     },
 )
@@ -31,6 +32,7 @@ def restore(
     id: str = "",  # noqa: A002
     latest: bool = False,
     only: str = "",
+    fresh: bool = False,
     confirm: str = "",
     reason: str = "",
     plan: bool = False,
@@ -41,19 +43,24 @@ def restore(
 ) -> None:
     """Restore a backup: --into scratch beside everything, --into live in the place of the live data."""
     from ops.observe.columns import age
-    from ops.procedures.restore import restorable
+    from ops.procedures.inplace import restorable
     from ops.tasks.env import load_env
 
     if into not in ("scratch", "live"):
         raise Exit("restore: add --into scratch (a copy to look at) or --into live", code=REFUSED)
+    if fresh and into != "live":
+        raise Exit("restore: --fresh goes with --into live", code=REFUSED)
     if bool(id) == latest:
         raise Exit("restore: say which backup: --id ID, or --latest for the newest that is proven", code=REFUSED)
     loaded = load_env(env)
     able = [c.name for c in restorable(loaded.inventory)]
     names = chosen(loaded, only or (",".join(able) if into == "live" else ""), "restore")
     if into == "live" and (unable := [n for n in names if n not in able]):
-        said = f"{', '.join(unable)} can't be restored into the live service by the tool yet"
-        raise Exit(f"restore: {said}; restore it --into scratch and take from there what is needed", code=REFUSED)
+        said = f"{', '.join(unable)} can't be restored into the live service by the tool"
+        raise Exit(
+            f"restore: {said} (docs/backups.md says why); restore it --into scratch and take from there what is needed",
+            code=REFUSED,
+        )
     stock = held(loaded, "restore")
     if id:
         wanted = [b for b in stock.catalogue.find(id) if b.where.datastore in names]
@@ -70,15 +77,16 @@ def restore(
     for backup in wanted:
         m = backup.manifest
         if into == "live":
+            lost = "it goes where nothing is yet" if fresh else "what was written since is lost (it is backed up first)"
             old = age((stock.now - m.created_at).total_seconds())
             print(
                 f"{m.datastore}: back to {m.created} ({old} ago), when it held {m.fingerprint.rows} rows;"
-                f" what was written since is lost (it is backed up first). {'' if backup.verified else 'NOT PROVEN.'}",
+                f" {lost}. {'' if backup.verified else 'NOT PROVEN.'}",
                 file=sys.stderr,
             )
             if not plan:
                 _confirmed(env, confirm)
-        procedure = "restore" if into == "live" else "restore-scratch"
+        procedure = "restore-scratch" if into == "scratch" else "restore-fresh" if fresh else "restore"
         answers = {"BACKUP": backup.id, "REASON": reason}
         run(ctx, procedure, env, answers, options=(backup.where.datastore,), **flags)
 

@@ -6,6 +6,8 @@ import os
 import shlex
 import subprocess
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,14 +114,36 @@ class Bench:
         self.ok(self.texts.gone)
 
 
+@contextmanager
+def copy_of(b: Bench, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Bench]:
+    """A backup, loaded into a throwaway of its own after what happens ``meanwhile``; it leaves nothing behind."""
+    said = b.dump()
+    assert said.code == 0, said.err
+    assert not [path for path in b.variables.values() if Path(path).read_text().strip() in said.err]
+    assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
+    assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
+    meanwhile()
+    try:
+        loaded = b.load()
+        assert loaded.code == 0, loaded.err
+        yield b
+    finally:
+        b.gone()
+    assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
+
+
+def real_docker() -> str:
+    """The path of the docker client."""
+    words = ["bash", "-c", "command -v docker"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def break_client(folder: Path, program: str, mode: str) -> str:
     """A docker client that breaks when it runs ``program`` in a container: at the ``start``, in the ``middle`` (half the
     bytes, then exit 1), at the ``last`` byte (all bytes, then exit 1), or ``empty`` (nothing, exit 0). Returns a PATH.
     """
     folder.mkdir()
-    real = subprocess.run(
-        ["bash", "-c", "command -v docker"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    real = real_docker()
     ways = {
         "start": "exit 1",
         "middle": f'{real} "$@" | head -c 3000; exit 1',

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, docker, image
+from datastore_bench import Bench, break_client, copy_of, docker, image
 
 from ops.datastores.mongodb import Mongodb, texts
 
@@ -76,17 +76,8 @@ def bench(scratch: Path, tag: str, **more: object) -> Bench:
 @pytest.fixture(scope="module")
 def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A backup, loaded into a throwaway."""
-    b = bench(tmp_path_factory.mktemp("w") / "w", server)
-    said = b.dump()
-    assert said.code == 0, said.err
-    assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
-    assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
-    try:
-        loaded = b.load()
-        assert loaded.code == 0, loaded.err
+    with copy_of(bench(tmp_path_factory.mktemp("w") / "w", server)) as b:
         yield b
-    finally:
-        b.gone()
 
 
 def test_documents_and_indexes_are_restored_exactly(copied: Bench) -> None:

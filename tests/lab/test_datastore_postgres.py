@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, docker, image
+from datastore_bench import Bench, break_client, copy_of, docker, image, real_docker
 
 from ops.datastores.postgres import Postgres, application, texts
 
@@ -53,16 +53,10 @@ def bench(scratch: Path, tag: str, **more: object) -> Bench:
 @pytest.fixture(scope="module")
 def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A backup of the nasty data, loaded into a throwaway."""
-    b = bench(tmp_path_factory.mktemp("w"), server, newest="select max(created_at) from orders -- newest")
-    said = b.dump()
-    assert said.code == 0, said.err
-    try:
-        loaded = b.load()
-        assert loaded.code == 0, loaded.err
+    with copy_of(
+        bench(tmp_path_factory.mktemp("w"), server, newest="select max(created_at) from orders -- newest")
+    ) as b:
         yield b
-    finally:
-        b.gone()
-    assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
 
 
 def at_copy(b: Bench, text: str, database: str = "shop") -> None:
@@ -328,9 +322,7 @@ def test_a_client_older_than_the_server_is_refused(server: str, tmp_path: Path) 
     b = bench(tmp_path / "w", server)
     old = tmp_path / "bin"
     old.mkdir()
-    real = subprocess.run(
-        ["bash", "-c", "command -v docker"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    real = real_docker()
     (old / "docker").write_text(
         f'#!/bin/bash\ncase " $* " in *" pg_dump --version "*) echo "pg_dump (PostgreSQL) 15.18 (Debian)" ;; *) exec {real} "$@" ;; esac\n'
     )

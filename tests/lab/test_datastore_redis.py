@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, docker, image
+from datastore_bench import Bench, break_client, copy_of, docker, image, real_docker
 
 from ops.datastores.redis import Redis, texts
 
@@ -71,21 +70,12 @@ def bench(scratch: Path, tag: str, **more: object) -> Bench:
 @pytest.fixture(scope="module")
 def copied(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A backup, loaded into a throwaway after one of its keys has ended."""
-    b = bench(tmp_path_factory.mktemp("w") / "w", server)
     cli("set soon gone px 15000")
     ended = time.monotonic() + 15
-    said = b.dump()
-    assert said.code == 0, said.err
-    assert PASSWORD not in said.err
-    assert docker("ps", "-aq", "--filter", f"name={b.throwaway}") == ""
-    assert {p.name for p in b.scratch.iterdir()} == {"dump", "fingerprint"}
-    time.sleep(max(0, ended - time.monotonic()))
-    try:
-        loaded = b.load()
-        assert loaded.code == 0, loaded.err
+    with copy_of(
+        bench(tmp_path_factory.mktemp("w") / "w", server), lambda: time.sleep(max(0, ended - time.monotonic()))
+    ) as b:
         yield b
-    finally:
-        b.gone()
 
 
 def test_every_type_is_restored_exactly(copied: Bench) -> None:
@@ -159,9 +149,7 @@ def test_a_dump_that_no_server_loads_fails_at_once(server: str, tmp_path: Path) 
     b = bench(tmp_path / "w", server)
     fake = tmp_path / "bin"
     fake.mkdir()
-    real = subprocess.run(
-        ["bash", "-c", "command -v docker"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    real = real_docker()
     (fake / "docker").write_text(
         f'#!/bin/bash\ncase " $* " in *" --rdb - "*) {real} "$@" | sed "s/value/velue/" ;; *) exec {real} "$@" ;; esac\n'
     )

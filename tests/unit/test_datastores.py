@@ -11,7 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ops.datastores.compare import COMPARE
-from ops.datastores.kinds import AnyDatastore, secret_names, texts
+from ops.datastores.kinds import AnyDatastore, live, secret_names, texts
+from ops.datastores.live import Live
 from ops.datastores.settings import Assertion, seconds
 from ops.datastores.texts import Texts
 
@@ -74,18 +75,24 @@ def read(given: dict[str, Any]) -> AnyDatastore:
     return TypeAdapter[AnyDatastore](AnyDatastore).validate_python(given)
 
 
-def shell(t: Texts) -> dict[str, str]:
+def shell(t: Texts | Live) -> dict[str, str]:
     """The texts by name that are shell."""
-    return {f.name: getattr(t, f.name) for f in fields(t) if isinstance(getattr(t, f.name), str) and f.name != "basis"}
+    return {
+        f.name: getattr(t, f.name)
+        for f in fields(t)
+        if isinstance(getattr(t, f.name), str) and f.name not in ("basis", "ignored")
+    }
 
 
 @pytest.mark.parametrize("what", GOOD)
 def test_every_text_parses_passes_shellcheck_and_can_be_pasted(what: str, tmp_path: Path) -> None:
     t = texts(read(GOOD[what]), "main")
     files = []
-    for name, text in {**shell(t), "compare": COMPARE}.items():
+    own = live(read(GOOD[what]), "main")
+    into_live = {f"live-{name}": text for name, text in shell(own).items()} if own else {}
+    for name, text in {**shell(t), **into_live, "compare": COMPARE}.items():
         if not text:
-            assert name == "newest"
+            assert name in ("newest", "live-cancel", "live-rows")
             continue
         file = tmp_path / f"{name}.sh"
         file.write_text(f"(\n{text}\n)\n")
@@ -101,9 +108,15 @@ def test_no_text_holds_or_exports_a_password(what: str) -> None:
     settings = read(GOOD[what])
     names = secret_names(settings, "main")
     assert names == (("MAIN_PASSWORD",) if GOOD[what].get("password") else ())
-    for name, text in shell(texts(settings, "main")).items():
+    own = live(settings, "main")
+    for name, text in (*shell(texts(settings, "main")).items(), *(shell(own).items() if own else ())):
         for word in ("PGPASSWORD", "REDISCLI_AUTH", "--password", str(GOOD[what].get("password", "PGPASSWORD"))):
             assert word not in text, name
+
+
+def test_what_can_not_be_restored_into_live_says_so_by_having_no_texts() -> None:
+    unable = [what for what, given in GOOD.items() if live(read(given), "main") is None]
+    assert unable == ["redis at an endpoint", "files of a volume"], "a managed Redis, and a tree with exclude"
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -174,6 +187,13 @@ def test_differences_are_told_by_name_and_kind(tmp_path: Path) -> None:
     assert "table public.a: rows missing (10 in the source, 9 in the copy)" in said.stdout
     assert "another" not in said.stdout
     assert said.stdout.endswith("8 of 11 entries differ\n")
+
+
+def test_only_rows_are_counted_as_rows(tmp_path: Path) -> None:
+    lines = "largeobject\t4711\t5000\t1 shop \ntable\tpublic.a\t3\t5\n"
+    assert compare(tmp_path, lines, lines).stdout == "all 2 entries are the same, 3 rows\n"
+    said = compare(tmp_path, lines, lines.replace("5000\t1", "4000\t2"))
+    assert "largeobject 4711: changed" in said.stdout
 
 
 def test_the_same_is_the_same_and_nothing_proves_nothing(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def loaded(tmp_path: Path) -> Loaded:
 def test_what_is_rendered_is_fresh_and_rendering_again_touches_nothing(loaded: Loaded) -> None:
     written = fresh.render(loaded, procedures())
     assert [p.name for p in written] == [
-        "backup-check.md", "backup-prune.md", "backup-verify.md", "backup.md", "deploy.md", "drill-data-loss.md", "drill-host-loss.md", "host-in.md", "host-out.md", "index.md", "restart.md", "restore-scratch.md", "restore.md", "rollback-data.md", "rollback.md", "smoke-test.md"
+        "backup-check.md", "backup-prune.md", "backup-verify.md", "backup.md", "deploy.md", "drill-data-loss.md", "drill-host-loss.md", "host-in.md", "host-out.md", "index.md", "restart.md", "restore-fresh.md", "restore-scratch.md", "restore.md", "rollback-data.md", "rollback.md", "smoke-test.md"
     ]  # fmt: skip
     assert fresh.check(loaded, procedures()) == ()
     assert fresh.render(loaded, procedures()) == ()
