@@ -34,8 +34,8 @@ def ours() -> tuple[Procedure, ...]:
     from ops.procedures.gate import names as gated
     from ops.procedures.host_in import host_in
     from ops.procedures.host_out import host_out
-    from ops.procedures.prune import prune
     from ops.procedures.inplace import restorable
+    from ops.procedures.prune import prune
     from ops.procedures.restart import restart
     from ops.procedures.restore import restore, restore_fresh, restore_scratch
     from ops.procedures.rollback import rollback, rollback_data
