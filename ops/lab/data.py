@@ -44,8 +44,9 @@ def write_urls(lab: Lab) -> None:
             write_private(path, url.encode())
 
 
-def ensure(client: DockerClient, lab: Lab) -> str:
+def ensure(client: DockerClient, lab: Lab, *, filled: bool = True) -> str:
     """Make or mend the services, wait until they are healthy, fill them; the data host must be up. Returns what it did.
+    Without ``filled`` what is empty stays so: data will be restored there.
 
     Raises:
         LabError: one does not become healthy.
@@ -64,6 +65,8 @@ def ensure(client: DockerClient, lab: Lab) -> str:
         "REGISTRY_PASSWORD": password(lab, "registry-password"),
     }
     said = containers.run(container, containers.file("data-up.sh"), environment=values, timeout=180)
+    if not filled:
+        return "made or mended, left empty" if said else "left as they are"
     files = ("archive.sh", "documents.sh", "vault.redis", "vault.sql")
     contents = {name.upper().replace(".", "_"): containers.file(name).strip() for name in files}
     filled = containers.run(container, containers.file("data-fill.sh"), environment=contents, timeout=120)

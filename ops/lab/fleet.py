@@ -26,8 +26,9 @@ _PARTS = {
 """Image folders, and their names in the registry if they go there; the one that takes longest to build comes first."""
 
 
-def up(lab: Lab, report: Report) -> None:
+def up(lab: Lab, report: Report, *, filled: bool = True) -> None:
     """Bring the lab up: build what is missing, make what is not there, mend what is broken; says one line per part.
+    Without ``filled`` databases that are empty stay so.
 
     Raises:
         LabError: a part can't be brought up. What is up stays; `up` may be repeated.
@@ -108,7 +109,7 @@ def _parallel(lab: Lab, base: str, report: Report) -> None:
     def serve_data() -> None:
         booted[data.HOST].result()
         infrastructure.result()
-        say("PostgreSQL, Redis and MongoDB", data.ensure(containers.connect(), lab))
+        say("PostgreSQL, Redis and MongoDB", data.ensure(containers.connect(), lab, filled=filled))
 
     def balance() -> None:
         image = built["haproxy"].result()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ops.inventory.model import Inventory
 
-PAGES = ("restore", "rollback-data", "drill-data-loss", "drill-host-loss")
+PAGES = ("restore", "restore-fresh", "rollback-data", "drill-data-loss", "drill-host-loss")
 """The procedures whose pages tell it."""
 NEVER = "never drilled"
 """What stands where nothing was measured. Nobody's guess stands in for it."""

@@ -56,15 +56,18 @@ def _run(work: Callable[[], None]) -> None:
         "hosts": "number of application hosts, 1 to 8 (default: as last time, at first 2)",
         "s3new": "also a second S3 server, of a newer version (remembered until it goes with lab.down --volumes)",
         "ops": "also a machine that runs scheduled jobs, ops1, with a copy of this repository (remembered likewise)",
+        "bare": "put no data into databases that are empty: it will be restored there",
         "quiet": "say nothing unless something fails",
     }
 )
-def up(_: Context, hosts: int = 0, s3new: bool = False, ops: bool = False, quiet: bool = False) -> None:
+def up(
+    _: Context, hosts: int = 0, s3new: bool = False, ops: bool = False, bare: bool = False, quiet: bool = False
+) -> None:
     """Bring the lab up, or mend it: hosts, registry, load balancer, S3, databases, the shop's images."""
     from ops.lab import fleet
 
     lab = _lab(hosts or None, s3new, ops)
-    _run(lambda: fleet.up(lab, _reporter(quiet)))
+    _run(lambda: fleet.up(lab, _reporter(quiet), filled=not bare))
 
 
 @task(help={"volumes": "also remove its data, keys and passwords", "quiet": "say nothing unless something fails"})

@@ -60,7 +60,7 @@ class Course:
         if not notebook.state.struck:
             self._strike(notebook, target)
         if not notebook.state.recovered:
-            self._run(notebook, "restore", "restore", {"BACKUP": notebook.state.backup}, options=(name,))
+            self._run(notebook, "restore", "restore-fresh", {"BACKUP": notebook.state.backup}, options=(name,))
             notebook.change(recovered=time.time())
         state = notebook.state
         canary = Canary(self.loaded, name, target, lambda row: None)
