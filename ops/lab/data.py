@@ -69,5 +69,5 @@ def ensure(client: DockerClient, lab: Lab, *, filled: bool = True) -> str:
         return "made or mended, left empty" if said else "left as they are"
     files = ("archive.sh", "documents.sh", "vault.redis", "vault.sql")
     contents = {name.upper().replace(".", "_"): containers.file(name).strip() for name in files}
-    filled = containers.run(container, containers.file("data-fill.sh"), environment=contents, timeout=120)
-    return ", ".join((["made or mended"] if said else []) + filled.splitlines())
+    put = containers.run(container, containers.file("data-fill.sh"), environment=contents, timeout=120)
+    return ", ".join((["made or mended"] if said else []) + put.splitlines())

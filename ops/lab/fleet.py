@@ -48,7 +48,7 @@ def up(lab: Lab, report: Report, *, filled: bool = True) -> None:
     containers.ensure_network(client, lab)
     remove_surplus(client, lab, report)
     base = images.base(client, report)
-    _parallel(lab, base, report)
+    _parallel(lab, base, report, filled=filled)
     hosts.write_known_hosts(client, lab)
     inventory.write(lab)
     if lab.ops:  # last: it gets a copy of what was written
@@ -68,7 +68,7 @@ def bring_up_ops(client: DockerClient, lab: Lab, base: str, report: Report) -> N
     report(f"{OPS_HOST}: {opshost.bring_up(client, lab, tag) or 'in place'}")
 
 
-def _parallel(lab: Lab, base: str, report: Report) -> None:
+def _parallel(lab: Lab, base: str, report: Report, *, filled: bool) -> None:
     """Images, registry, hosts, pushes and services at once, each as soon as what it needs is there."""
 
     def say(part: str, did: str) -> None:
