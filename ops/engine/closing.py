@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ops.engine.fleet import Fleet
 from ops.engine.remains import Unfinished, load
-from ops.plan.bind import Bound, Refused
+from ops.plan.bound import Bound, Refused
 from ops.plan.model import OPS, Lease, Plan
 from ops.plan.preamble import PREAMBLE
 from ops.records.traces import Known, Told

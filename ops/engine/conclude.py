@@ -23,7 +23,7 @@ from ops.engine.outcome import (
 from ops.engine.provide import Actor
 from ops.engine.turn import Turns
 from ops.engine.undo import Undo
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Check, Holds, Manual, Option, Plan, Stage, Step
 
 FORWARD = b"forward\n"

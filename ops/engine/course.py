@@ -9,7 +9,7 @@ from typing import Literal
 from ops.engine.events import Interrupted, Observer, Warned
 from ops.engine.ledger import Ending
 from ops.engine.parallel import each, values
-from ops.plan.bind import Finding, Work
+from ops.plan.bound import Finding, Work
 
 Asked = Callable[[], Literal["leave", "back", "on"]]
 """Asks whoever interrupted the run: leave it resumable, take it back, or go on."""

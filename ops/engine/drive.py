@@ -21,7 +21,7 @@ from ops.engine.outcome import INTERRUPTED, LOCKED, NEEDS_HUMAN, Outcome, tallie
 from ops.engine.provide import Actor
 from ops.engine.redact import Redactor
 from ops.engine.turn import Person, Turns
-from ops.plan.bind import Bound, Finding, Work
+from ops.plan.bound import Bound, Finding, Work
 from ops.plan.model import OPS, Change, Check, Stage
 from ops.records.runs import Folder, folder, now, process
 

@@ -22,7 +22,7 @@ from ops.engine.provide import Actor, deliveries, owned, refuse_unknown_natives
 from ops.engine.recheck import recheck
 from ops.engine.transport.errors import TransportError
 from ops.engine.turn import Person
-from ops.plan.bind import Bound, Finding, Refused
+from ops.plan.bound import Bound, Finding, Refused
 from ops.plan.canonical import canonical
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 from ops.records.journal import Entry, encode
 from ops.records.runs import now
 

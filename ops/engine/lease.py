@@ -15,7 +15,7 @@ from ops.engine.session import StepOrder, StepResult
 from ops.engine.transport.errors import TransportError
 from ops.plan import lease as text
 from ops.plan import wire
-from ops.plan.bind import Bound, Finding, Refused
+from ops.plan.bound import Bound, Finding, Refused
 from ops.plan.model import Lease, Step
 
 Standing = Literal["held", "partly", "overtaken", "unknown"]

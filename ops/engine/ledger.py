@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Change
 from ops.records.journal import Journal
 from ops.records.runs import Folder, now

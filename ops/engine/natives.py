@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ops.engine.ledger import Ending, Ledger
-from ops.plan.bind import Finding, Work
+from ops.plan.bound import Finding, Work
 from ops.plan.model import Change
 
 DONE = 0

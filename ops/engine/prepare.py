@@ -17,10 +17,12 @@ from ops.engine.redact import Redactor
 from ops.engine.secretfiles import secret_files
 from ops.engine.survey import survey
 from ops.engine.transport.errors import TransportError
-from ops.plan.bind import Ask, Bound, Finding, Refused, bind, known_values, narrowed
+from ops.plan.bind import bind, known_values
+from ops.plan.bound import Ask, Bound, Finding, Refused
 from ops.plan.facts import Answer, Facts, secrets_at, value_key
 from ops.plan.identity import identity
 from ops.plan.model import OPS, Computed, Plan
+from ops.plan.narrow import narrowed
 from ops.records.traces import Known
 
 OUTPUT_LIMIT = 8 << 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from ops.engine.natives import FEED, Natives
-from ops.plan.bind import Bound, Finding, Refused
+from ops.plan.bound import Bound, Finding, Refused
 from ops.plan.model import OPS, Secret, address, place
 
 

@@ -13,7 +13,8 @@ from ops.engine.prepare import Prepared, redacted, refuse_unfinished, with_unfin
 from ops.engine.probe import ProbeFailed, answers, inquiry, script
 from ops.engine.session import StepOrder
 from ops.engine.transport.errors import TransportError
-from ops.plan.bind import Bound, Finding, Refused, bind
+from ops.plan.bind import bind
+from ops.plan.bound import Bound, Finding, Refused
 from ops.plan.facts import Answer, Facts
 from ops.plan.identity import differences
 from ops.plan.model import OPS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ops.engine.turn import recorded
-from ops.plan.bind import Bound, Refused, Work, works
+from ops.plan.bound import Bound, Refused, Work, works
 from ops.plan.canonical import Unreadable, parse
 from ops.plan.model import Plan
 from ops.plan.preamble import PREAMBLE

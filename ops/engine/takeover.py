@@ -25,7 +25,7 @@ from ops.engine.remains import Aim, NothingUnfinished, Unfinished, attempts, to_
 from ops.engine.session import StepOrder
 from ops.engine.survey import heard, script, sorted_out
 from ops.engine.turn import Person, Turns
-from ops.plan.bind import Bound, Refused, Work, works
+from ops.plan.bound import Bound, Refused, Work, works
 from ops.plan.identity import identity
 from ops.plan.leaving import leaving_stages
 from ops.plan.model import OPS, Change

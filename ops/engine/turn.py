@@ -19,7 +19,7 @@ from ops.engine.redact import Redactor
 from ops.engine.session import StepOrder, StepResult
 from ops.engine.transport.errors import TransportError
 from ops.plan import wire
-from ops.plan.bind import Bound, Work
+from ops.plan.bound import Bound, Work
 from ops.plan.model import Back, Change, Check, Irreversible, Manual
 
 Person = Callable[[Work], bool]

@@ -10,7 +10,7 @@ from ops.engine.course import Course
 from ops.engine.events import Undone
 from ops.engine.outcome import NEEDS_HUMAN, Failure, failed
 from ops.engine.turn import Turns
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Back, Change, Irreversible
 
 

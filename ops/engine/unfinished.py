@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from ops.engine.outcome import Locked
-from ops.plan.bind import Finding, Refused
+from ops.plan.bound import Finding, Refused
 from ops.plan.facts import Answer, Question
 from ops.plan.model import Plan
 from ops.records.traces import Held, Known, Told, unfinished

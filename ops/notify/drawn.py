@@ -10,7 +10,7 @@ from ops.notify.events import SCHEDULED
 from ops.notify.facts import Facts
 from ops.observe.summary import VERDICTS
 from ops.observe.texts import duration, listed
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 
 
 def known(inventory: Inventory, procedure: str, who: str = "", run: str = "") -> Facts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ops.engine.outputs import Said
 from ops.engine.turn import recorded
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Plan
 from ops.records.journal import Entry
 from ops.records.traces import Attempt, Told

@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.engine.remains import Aim, Unfinished
 from ops.observe.texts import listed
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Change, Irreversible, Keep
 
 Keys = Collection[tuple[str, str]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.engine import events as e
-from ops.plan.bind import Finding
+from ops.plan.bound import Finding
 
 WORDS = {
     "done": "ok",

@@ -10,7 +10,7 @@ from ops.engine.remains import attempts
 from ops.engine.unfinished import alive
 from ops.observe.history import moment
 from ops.observe.texts import listed
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 from ops.plan.canonical import Unreadable, parse
 from ops.records.traces import Known, Told, unfinished
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.plan.bind import Bound, works
+from ops.plan.bound import Bound, works
 from ops.plan.canonical import digest, to_data
 from ops.plan.model import OPS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.plan.bind import LEAVING, WITHOUT, Bound, Finding, Refused, Work, dropped, lacking, leaving
+from ops.plan.bound import LEAVING, WITHOUT, Bound, Finding, Refused, Work
 from ops.plan.model import OPS, Change, Stage, address
+from ops.plan.narrow import dropped, lacking, leaving
 
 
 def left_out(bound: Bound, hosts: tuple[str, ...], *, reason: str = "") -> Bound:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ops.inventory.model import Balancer, Inventory
-from ops.plan.bind import LEAVING, WITHOUT
+from ops.plan.bound import LEAVING, WITHOUT
 from ops.plan.model import OPS, Asked, Change, Check, Keep, Option, Repeat, Stage, Step, Var
 from ops.plan.wire import function
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.inventory.model import Inventory
-from ops.plan.bind import WITHOUT
+from ops.plan.bound import WITHOUT
 from ops.plan.model import Check, Stage, Step
 from ops.targets.compose.migrations import Moves, declared
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 from ops.plan.canonical import to_data
 from ops.plan.identity import identity
 from ops.plan.model import OPS, Change, Given, Irreversible, PerHost, Plan, Secret, Stage, Step, Var, address

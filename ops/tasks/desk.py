@@ -16,7 +16,7 @@ from ops.engine.outcome import DONE, Outcome
 from ops.inventory.load import Loaded
 from ops.observe import logs, summary
 from ops.observe.screen import JsonScreen, Screen, Tee, screen
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.tasks.machines import ops_state
 from ops.tasks.news import News, lines
 from ops.tasks.redacting import Redact

@@ -17,7 +17,7 @@ from ops.engine.provide import Actor
 from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
 from ops.observe.texts import listed
-from ops.plan.bind import Ask, Bound, Finding, Refused
+from ops.plan.bound import Ask, Bound, Finding, Refused
 from ops.plan.identity import differences, identity
 from ops.plan.model import OPS, Asked, Plan
 from ops.procedures.registry import Procedure

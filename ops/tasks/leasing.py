@@ -11,7 +11,7 @@ from ops.inventory.load import Loaded
 from ops.observe import leases
 from ops.observe.texts import listed
 from ops.observe.unfinished import Open, opened
-from ops.plan.bind import Finding
+from ops.plan.bound import Finding
 from ops.plan.model import OPS
 from ops.records.journal import Journal, JournalDamaged
 from ops.records.runs import folder, now, process

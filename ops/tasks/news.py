@@ -21,7 +21,7 @@ from ops.notify.events import SCHEDULED, End, begun, ended, refused
 from ops.notify.facts import Facts
 from ops.notify.post import Post, Sent
 from ops.observe.summary import VERDICTS
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import Refusal
 from ops.tasks.wish import Wish

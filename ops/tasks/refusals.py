@@ -13,7 +13,7 @@ from ops.inventory.hooks import HookError
 from ops.inventory.references import Unresolved
 from ops.inventory.variables import VariablesError
 from ops.observe.texts import findings
-from ops.plan.bind import Finding, Refused
+from ops.plan.bound import Finding, Refused
 from ops.plan.canonical import Unreadable
 from ops.plan.model import OPS, InvalidPlan
 from ops.records.journal import JournalDamaged

@@ -10,7 +10,7 @@ from ops.engine.outcome import DONE, REFUSED
 from ops.inventory.load import Loaded
 from ops.observe import history as shown
 from ops.observe.past import Turn, turns
-from ops.plan.bind import Bound, Finding
+from ops.plan.bound import Bound, Finding
 from ops.plan.canonical import Unreadable, parse
 from ops.plan.model import OPS, Plan
 from ops.records.history import Past, history

@@ -18,7 +18,7 @@ from ops.engine.transport.pool import Connector
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.observe import remaining
-from ops.plan.bind import Finding, Refused
+from ops.plan.bound import Finding, Refused
 from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
 from ops.records.leaders import gone

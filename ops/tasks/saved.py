@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.plan.bind import Ask, Bound
+from ops.plan.bound import Ask, Bound
 from ops.plan.canonical import Unreadable, from_data, to_data
 from ops.plan.identity import identity
 

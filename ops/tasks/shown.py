@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.inventory.load import Loaded
-from ops.plan.bind import Bound
+from ops.plan.bound import Bound
 from ops.runbook import fresh, show
 from ops.runbook.evidence import read
 

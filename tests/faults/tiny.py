@@ -28,7 +28,7 @@ from ops.engine.takeover import take_over
 from ops.engine.transport.pool import Connector
 from ops.inventory.load import Loaded
 from ops.inventory.load import load as load_inventory
-from ops.plan.bind import Ask
+from ops.plan.bound import Ask
 from ops.plan.model import OPS, Back, Change, Check, Given, Lease, PerHost, Plan, Repeat, Secret, Stage, Step, Var
 from ops.tasks.machines import fleet
 

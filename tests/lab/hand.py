@@ -15,7 +15,7 @@ from ops.engine.transport.pool import Connector
 from ops.inventory.load import load
 from ops.inventory.references import resolve
 from ops.plan import lease
-from ops.plan.bind import Ask, Bound
+from ops.plan.bound import Ask, Bound
 from ops.plan.model import OPS, Plan, Secret
 from ops.plan.preamble import PREAMBLE
 from ops.plan.wire import forward

@@ -10,7 +10,7 @@ from conftest import Lab, Ran, wipe
 from fingerprint import differences, fingerprint
 from hand import Hand, hand
 
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import Back, Change, Holds, Repeat
 from ops.plan.wire import backward, block, forward
 

@@ -23,7 +23,7 @@ from ops.engine.takeover import take_over
 from ops.engine.transport.base import Transport
 from ops.engine.transport.local import LocalTransport
 from ops.engine.transport.recording import RecordingTransport
-from ops.plan.bind import Ask
+from ops.plan.bound import Ask
 from ops.plan.model import Back, Change, Lease, PerHost, Plan, Stage, Step, Var
 from ops.records.traces import Told
 

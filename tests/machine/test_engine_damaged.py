@@ -16,7 +16,7 @@ from engine_parts import Lab
 from test_engine_takeover import asked, killed
 
 from ops.engine.remains import Aim, choose, load
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.records.journal import Entry as Line
 from ops.records.journal import encode, read
 from ops.records.runs import folder

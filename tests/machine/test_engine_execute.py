@@ -12,7 +12,7 @@ from engine_parts import Lab, plan, stage, write
 from ops.engine.events import StepDone, Warned, WaveStarted
 from ops.engine.natives import NativeCall, NativeResult, Natives
 from ops.plan import wire
-from ops.plan.bind import Ask, Refused
+from ops.plan.bound import Ask, Refused
 from ops.plan.model import (
     Asked,
     Change,

@@ -27,7 +27,7 @@ PAUSED = """
     sys.path.insert(0, sys.argv[1])
     from engine_parts import Lab
     from test_engine_fencing import counted, named
-    from ops.plan.bind import Refused
+    from ops.plan.bound import Refused
     lab = Lab(Path(sys.argv[2]))
     lab.fleet()
     paused = []

@@ -11,7 +11,7 @@ from engine_parts import ACTOR, Lab, plan, stage, write
 
 from ops.engine.events import LeaseGiven, LeaseTaken, StepStarted
 from ops.engine.outcome import Locked, Outcome
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.model import Lease, Step
 
 

@@ -16,7 +16,7 @@ from ops.engine import crew
 from ops.engine.events import Interrupted, Reconnecting, StepOutput, StepStarted
 from ops.engine.transport.base import Channel, Completed, Transport
 from ops.engine.transport.errors import HostKeyError, Unreachable
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.model import Back, Change, Irreversible, Step
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ops.engine.frames import FrameError
 from ops.engine.probe import COMMAND, Inquiry, ProbeFailed, answers, inquiry, names, script
 from ops.engine.transport.local import LocalTransport
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.facts import Answer, Question
 from ops.plan.model import Change, Check, Computed, Given, Keep, Secret, Step, Var
 

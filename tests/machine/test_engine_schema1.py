@@ -13,7 +13,7 @@ from engine_parts import Lab, plan, stage, write
 from ops.engine.events import StepStarted
 from ops.engine.outcome import Locked
 from ops.engine.remains import NothingUnfinished, choose, load
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.model import SCHEMA
 from ops.plan.preamble import PREAMBLE
 from ops.records.traces import unfinished

@@ -17,7 +17,7 @@ from engine_parts import Lab, plan, stage, write
 from ops.engine.events import StepOutput
 from ops.engine.outcome import Outcome
 from ops.engine.secretfiles import secret_files
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.model import Change, Check, Computed, Keep, Plan, Secret, Step, Var
 
 CANARY = f"canary-{entropy.token_hex(12)}".encode()

@@ -19,7 +19,7 @@ from ops.engine.outcome import Locked, Outcome
 from ops.engine.provide import Actor
 from ops.engine.remains import Aim, NothingUnfinished, Unfinished, choose, load
 from ops.engine.takeover import forget, take_over
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.plan.leaving import left_out
 from ops.plan.model import Change, Lease
 from ops.records.traces import unfinished

@@ -29,7 +29,7 @@ from ops.engine.transport.local import LocalTransport
 from ops.inventory.load import Loaded
 from ops.inventory.references import resolve
 from ops.plan import wire
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import OPS, Plan, Secret
 from ops.plan.preamble import PREAMBLE
 from ops.procedures import prune

@@ -15,7 +15,7 @@ from inventory_parts import SMALL, loaded
 from test_engine_takeover import asked, killed
 
 from ops.engine.remains import Aim
-from ops.plan.bind import Refused
+from ops.plan.bound import Refused
 from ops.records.journal import decode, encode
 from ops.records.traces import unfinished
 from ops.tasks.rescue import Rescue

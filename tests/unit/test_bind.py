@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.plan import wire
-from ops.plan.bind import Ask, Bound, Refused, bind, narrowed
+from ops.plan.bind import bind
+from ops.plan.bound import Ask, Bound, Refused
 from ops.plan.facts import Answer, Facts, computed_at, done_key, questions, stage_key, step_key, value_key
 from ops.plan.identity import differences, identity
 from ops.plan.model import (
@@ -33,6 +34,7 @@ from ops.plan.model import (
     address,
     place,
 )
+from ops.plan.narrow import narrowed
 
 HOSTS = ("app1", "app2")
 ASK = Ask(answers={})

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.plan import model
-from ops.plan.bind import Bound, Finding
+from ops.plan.bound import Bound, Finding
 from ops.plan.canonical import Unreadable, canonical, digest, parse
 from ops.plan.expect import Compares, Equals, Expect, Json, Matches, Succeeds
 from ops.plan.model import (

@@ -8,12 +8,14 @@ import pytest
 from plans import document, inventory
 from test_bind import HOSTS, NO, YES, change, check, facts, plan, stage, todo
 
-from ops.plan.bind import Ask, Bound, Refused, bind, narrowed
+from ops.plan.bind import bind
+from ops.plan.bound import Ask, Bound, Refused
 from ops.plan.canonical import canonical, parse
 from ops.plan.facts import Facts, done_key
 from ops.plan.identity import differences, identity
 from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS, Asked, Lease, Option, Plan, Repeat, Stage, Step, Var, place
+from ops.plan.narrow import narrowed
 from ops.procedures.registry import procedures
 
 ASK = Ask(answers={})

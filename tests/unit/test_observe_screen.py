@@ -17,7 +17,7 @@ from ops.engine.outcome import Failure, Outcome, Tally
 from ops.observe import logs, summary
 from ops.observe.screen import JsonScreen, LiveScreen, Tee, TextScreen, kind, screen
 from ops.observe.texts import duration, findings, line, listed
-from ops.plan.bind import Finding
+from ops.plan.bound import Finding
 
 SECRET = "s3cret-value"
 

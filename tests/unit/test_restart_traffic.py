@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops.inventory.load import load
-from ops.plan.bind import Ask, bind
+from ops.plan.bind import bind
+from ops.plan.bound import Ask
 from ops.plan.facts import Answer, Facts, questions
 from ops.plan.model import OPS, Computed
 from ops.procedures.restart import restart

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from runbook_parts import SSH, plan
 
-from ops.plan.bind import Ask, Bound, Finding, bind
+from ops.plan.bind import bind
+from ops.plan.bound import Ask, Bound, Finding
 from ops.plan.canonical import from_data
 from ops.plan.facts import Answer, Facts, done_key
 from ops.plan.identity import identity

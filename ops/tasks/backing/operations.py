@@ -10,7 +10,7 @@ from ops.datastores.kinds import texts
 from ops.datastores.settings import seconds
 from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Natives
 from ops.inventory.load import Loaded
-from ops.plan.bind import Work
+from ops.plan.bound import Work
 from ops.plan.model import OPS
 from ops.procedures import backups, buckets, copies, objects, prune, verify
 from ops.stores import manifest as records
