@@ -25,7 +25,7 @@ from ops.plan.preamble import PREAMBLE
 from ops.plan.wire import backward, block, forward
 from ops.procedures.schedules import schedule_install, schedule_remove
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1500)]
 
 THERE = "/opt/opsbook"
 UNITS = "/etc/systemd/system/opsbook-shop-lab-*"

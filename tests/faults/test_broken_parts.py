@@ -68,6 +68,7 @@ def struck(
     yield found
 
 
+@pytest.mark.full
 def test_the_engine_of_one_host_stops(lab: Lab) -> None:
     before = fingerprint(lab)
     with struck("step-started", "roll.smoke", "stop-docker", "--host", "app2", host="app1") as (done,):
@@ -82,6 +83,7 @@ def test_the_engine_of_one_host_stops(lab: Lab) -> None:
     assert told == []
 
 
+@pytest.mark.full
 def test_the_disk_is_full_during_the_pull(lab: Lab) -> None:
     before = fingerprint(lab)
     with struck("lease-taken", "", "fill-disk", "--host", "app2") as (done,):

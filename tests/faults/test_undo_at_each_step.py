@@ -87,6 +87,7 @@ def test_a_restart_that_fails_after(
     assert inv("smoke-test", "--env", "lab").code == 0
 
 
+@pytest.mark.full
 def test_a_rollback_that_fails_before_its_first_switch(on_v2: Lab, broken: Callable[..., Repository]) -> None:
     elsewhere = broken("roll.start", "rollback")
     unchanged(on_v2, lambda: elsewhere.inv("rollback", "--env", "lab", "--yes"), schema=False)

@@ -19,7 +19,7 @@ def dying(lab: Lab, deploy: Callable[..., Ran]) -> Iterator[Lab]:
     assert inv("lab.fault", "clear").code == 0
 
 
-@pytest.mark.parametrize("aim", ["abort", "resume"])
+@pytest.mark.parametrize("aim", ["abort", pytest.param("resume", marks=pytest.mark.full)])
 def test_the_run_is_taken_over_without_the_dead_host(dying: Lab, aim: str) -> None:
     life = lives(("deploy", "--env", "lab", "--version", "v2", "--yes"), 12)
     assert life.code is None

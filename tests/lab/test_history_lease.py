@@ -88,6 +88,7 @@ def answered(words: tuple[str, ...], question: str, answer: str) -> Ran:
     return Ran(code, seen, "")
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_is_told_by_its_hosts_and_taken_over(dead: str, other: Repository) -> None:
     # this machine knows that the process is gone
     mine = newest(inv("history", *ENV, "--json"))

@@ -137,6 +137,7 @@ def test_a_live_host_leaves_and_returns_and_nobody_notices(lab: Lab, deploy: Cal
     assert found.failed == 0, found.report
 
 
+@pytest.mark.full
 def test_one_that_is_dead_is_taken_out_without_being_asked(lab: Lab, deploy: Callable[..., Ran]) -> None:
     ensure(lab, deploy, "v1")
     with fault("pause", "--host", "app2"):

@@ -261,6 +261,7 @@ def test_the_shop_stops_gracefully(lab: Lab) -> None:
     done(shell(found, "app1", "docker rm -f api"))
 
 
+@pytest.mark.full
 def test_migrations_go_up_and_come_back_exactly(lab: Lab) -> None:
     found = status(lab)
     pull(found, *(f"{API}:{version}" for version in ("v1", "v2", "v5", "v7")))
@@ -345,10 +346,10 @@ def _part(lab: Lab, part: str) -> Container:
     [
         _remove_container,
         _lose_known_hosts,
-        _lose_the_authority,
-        _empty_the_registry,
-        _leave_the_network,
-        _stop_everything,
+        pytest.param(_lose_the_authority, marks=pytest.mark.full),
+        pytest.param(_empty_the_registry, marks=pytest.mark.full),
+        pytest.param(_leave_the_network, marks=pytest.mark.full),
+        pytest.param(_stop_everything, marks=pytest.mark.full),
     ],
 )
 def test_up_mends(lab: Lab, damage: Callable[[Lab], None]) -> None:
@@ -374,7 +375,7 @@ def test_a_fault_shows_and_clearing_undoes_it(lab: Lab, name: str) -> None:
     done(shell(found, "app1", "docker version >/dev/null && sudo -n sh -c 'echo x >/srv/written'"))
 
 
-@pytest.mark.parametrize("name", ["reboot", "crash"])
+@pytest.mark.parametrize("name", ["reboot", pytest.param("crash", marks=pytest.mark.full)])
 def test_a_host_comes_back_from_a_reboot_with_its_containers(lab: Lab, name: str) -> None:
     boot = "cat /proc/1/stat | cut -d' ' -f22"  # when its systemd started: the kernel and its boot id are the machine's own
     before = done(shell(status(lab), "data1", boot))

@@ -109,6 +109,7 @@ def test_smoke_test_alone_says_yes_and_no(on_v2: Lab) -> None:
         on_v2.ssh("data1", "docker start redis")
 
 
+@pytest.mark.full
 def test_migrate_down_takes_the_schema_back_on_demand(on_v2: Lab) -> None:
     before = fingerprint(on_v2)["schema"]
     done = inv("rollback", "--env", "lab", "--yes", "--migrate-down")
@@ -121,6 +122,7 @@ def test_migrate_down_takes_the_schema_back_on_demand(on_v2: Lab) -> None:
     assert on_v2.live("app2").startswith("v1-")
 
 
+@pytest.mark.full
 def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
     assert inv("lab.fault", "stop-registry").code == 0
     try:
@@ -157,6 +159,7 @@ def test_a_saved_plan_is_executed_only_while_it_is_true(
     assert done.code == 20 or on_v1.live("app2").startswith("v2-"), done.said
 
 
+@pytest.mark.full
 def test_an_incompatible_version_asks_for_a_downtime_and_closes_the_way_back(
     on_v2: Lab, deploy: Callable[..., Ran]
 ) -> None:
