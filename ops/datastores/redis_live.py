@@ -99,7 +99,7 @@ set_back() { # the server stands alone, with its own settings
 # A server that appends to a file writes it anew after it followed; killed before that, it would start with its former data.
 WRITTEN = """\
 quiet() {
-  at_source info persistence </dev/null | tr -d '\r' >"$W/offered"
+  at_source info persistence </dev/null | tr -d '\\r' >"$W/offered"
   ! grep -qxE '(aof_rewrite_in_progress|aof_rewrite_scheduled|rdb_bgsave_in_progress):1' "$W/offered"
 }
 written() {
