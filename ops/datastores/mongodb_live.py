@@ -122,16 +122,17 @@ fi"""
 
 EXCHANGED = f"""\
 names() {{ awk -F '\\t' '$1 == "options" && $2 !~ /^(admin|config|local)[.]/ && $2 !~ /^[^.]*[.]system[.]/ {{ print $2 }}' "$1" | LC_ALL=C sort; }}
+compared() {{ # DIRECTORY
+  local W=$1
+{COMPARE}
+}}
 judged() {{ # FINGERPRINT: what the live server holds now against it
   rm -rf "$W/judged"; mkdir "$W/judged"
   ( serve ) </dev/null >&2
   dumped | load
   cp "$1" "$W/judged/fingerprint"
   fingerprint >"$W/judged/copy"
-  (
-    W=$W/judged
-{COMPARE}
-  )
+  compared "$W/judged"
 }}
 exchanged() {{ # ARCHIVE FINGERPRINT FORMER: the collections of the archive, and none of the former ones besides
   local extra

@@ -187,15 +187,15 @@ def cleared(c: Copy, when: When | None) -> Stage:
     own = _live(c)
     step = Step(
         id="drop",
-        title="Drop the former data",
-        why="it is in the backup that was made before the swap",
+        title="Drop what lies beside",
+        why="former data, where there was any, is in the backup that was made first",
         act=Change(
             run=f'{c.head}\n{own.drop}\nrm -rf "$W"',
             done_when=Repeat(why="what is dropped can be dropped again"),
             undo=Keep(why="it is in the backup that was made first"),
         ),
         reads=("APP", "RUN", *_secrets(c)),
-        timeout=300,
+        timeout=1800,
     )
     return Stage(
         id=f"clear-{c.name}",
