@@ -94,16 +94,18 @@ class Post:
         why = "it did not answer in time"
         until = time.monotonic() + 2 * self._limit
         try:
-            for thread in self._threads:
-                thread.join(max(0.0, until - time.monotonic()))
-        except KeyboardInterrupt:
-            why = "interrupted before it answered"
+            try:
+                for thread in self._threads:
+                    thread.join(max(0.0, until - time.monotonic()))
+            except KeyboardInterrupt:
+                why = "interrupted before it answered"
+            # before the messenger ends: whoever still waits for it would take its end for the reason
+            with self._lock:
+                left = [Sent(channel=name, event=event, reason=why) for name, event in self._open]
+                self._open.clear()
+                return (*self._sent, *left)
         finally:
             self._messenger.close()
-        with self._lock:
-            left = [Sent(channel=name, event=event, reason=why) for name, event in self._open]
-            self._open.clear()
-            return (*self._sent, *left)
 
     def _queue(self, name: str) -> SimpleQueue[Item | None]:
         if name not in self._queues:
