@@ -129,6 +129,7 @@ def broken(tmp_path: Path) -> Callable[[str], Repository]:
     return make
 
 
+@pytest.mark.full
 def test_what_fails_after_the_swap_is_taken_back(
     store: tuple[Lab, str, str], broken: Callable[[str], Repository]
 ) -> None:
