@@ -108,6 +108,9 @@ def _reasons(
         for backup in [b for b in some if b.verified][:1]:
             if "newest verified" not in found[backup.where]:
                 keep(backup, newest)
+        # whoever rolls the newest release back with its data needs that one
+        for backup in [b for b in some if b.manifest.release][:1]:
+            keep(backup, "before the newest release")
     for some in (good, there):
         short = rules.at_least - sum(bool(found[b.where]) for b in some)
         for backup in [b for b in some if not found[b.where]][: max(0, short)]:

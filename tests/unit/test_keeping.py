@@ -74,12 +74,13 @@ def backup(
     ok: bool | None = None,
     rows: int = 10,
     protected: bool = False,
+    release: str = "",
     n: int = 0,
 ) -> Backup:
-    """A backup. ``ok``: how its verification ended; None: it has none."""
+    """A backup. ``ok``: how its verification ended; None: it has none. ``release``: that was about to be deployed."""
     where = PLACE.backup(name, f"{compact(created)}-root-{n:04x}")
     counted = MADE.fingerprint.model_copy(update={"rows": rows})
-    about = {"id": where.id, "datastore": name, "created": told(created), "fingerprint": counted}
+    about = {"id": where.id, "datastore": name, "created": told(created), "fingerprint": counted, "release": release}
     return Backup(
         where=where,
         manifest=MADE.model_copy(update=about),
@@ -153,6 +154,13 @@ def test_many_empty_dumps_push_no_good_one_out() -> None:
     newest = why(kept([*good, *empty], rules))
     assert "newest verified" in newest["2026-10-21T12:00"]
     assert "newest verified of all" in newest["2026-11-21T12:00"]
+
+
+def test_the_one_that_a_rollback_with_its_data_needs_stays() -> None:
+    every = [backup(NOON - timedelta(days=d), release="v5-1f" if d in (9, 12) else "") for d in range(15)]
+    found = why(kept(every, Rules(last=2, at_least=1)))
+    assert found["2026-11-12T12:00"] == ("before the newest release",)
+    assert found["2026-11-09T12:00"] == (), "the release before that is no longer the one to flee from"
 
 
 def test_failed_ones_do_not_count_for_the_floor() -> None:
