@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inventory_parts import SMALL, loaded
+from receivers import web
 from test_watch_telling import BACKED, receiver
 from watch_parts import DAY, FAILED, HOUR, NOW, PLACE, SCENARIOS, backup, keys, seen, settings
 
@@ -195,6 +196,49 @@ def test_all_is_well_then_stale_then_out_of_reach(tmp_path: Path) -> None:
             line for line in after.splitlines() if "datastore=" in line
         ]
         assert len(asked) == 1
+
+
+def test_whoever_wants_to_know_is_told_when_it_begins_and_when_it_changes(tmp_path: Path) -> None:
+    """Stopped backups, an emptied source, refused credentials: each one brings a message, and none of them two."""
+    text = BACKED + 'notify: {ops: {to: "env:CHANNEL", events: [backup-stale]}}\n'
+    loaded(tmp_path, text)
+    store = opened(FileStore(path="shelf"), {}, tmp_path)
+    now = datetime.now(UTC)
+    fresh = backup(HOUR, 600, now=now)
+    put(store, fresh)
+    with web() as chat:
+
+        def checked(code: int) -> list[str]:
+            done = inv(tmp_path, "backup.check", "--env", "test", CHANNEL=chat.url())
+            assert done.returncode == code, done.stdout + done.stderr
+            found = [data["message"] for _, data in chat.got]
+            chat.got.clear()
+            return found
+
+        assert checked(0) == []
+        store.delete([fresh.where.manifest, fresh.where.verification])
+        stale = backup(2 * DAY, DAY, now=now)
+        put(store, stale)
+        (first,) = checked(1)
+        assert "main: the newest backup is 48 h" in first
+        assert "inv backup.check --env test" in first
+        assert checked(1) == [], "the same is not told again"
+
+        put(store, backup(HOUR, 600, rows=0, now=now))
+        (emptied,) = checked(1)
+        assert "main: " in emptied
+        assert emptied != first
+
+        kept = tmp_path / "kept"
+        (tmp_path / "shelf").rename(kept)
+        (tmp_path / "shelf").write_text("no directory")
+        (blind,) = checked(2)
+        assert "can't be looked at" in blind
+        assert checked(2) == []
+        (tmp_path / "shelf").unlink()
+        kept.rename(tmp_path / "shelf")
+        (again,) = checked(1)
+        assert again == emptied
 
 
 def test_who_cannot_tell_that_all_is_well_says_so(tmp_path: Path) -> None:
