@@ -99,8 +99,8 @@ def test_the_code_and_all_it_brings_come_from_the_wheel(installed: Path, tmp_pat
     there = Path(run(installed / "python", "-c", "import ops.tasks; print(ops.tasks.__file__)", cwd=tmp_path).strip())
     assert there.is_relative_to(installed.parent)
     folder = there.parents[1]
-    for file in ROOT.glob("templates/*"):
-        assert (folder / "templates" / file.name).read_bytes() == file.read_bytes()
+    for file in (f for f in ROOT.glob("templates/**/*") if f.is_file()):
+        assert (folder / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
     for name in ("runner.sh", "launcher.sh"):
         assert (folder / "engine" / name).read_bytes() == (ROOT / "ops/engine" / name).read_bytes()
     assert run(installed / "python", "-m", "pip", "check", cwd=tmp_path)
