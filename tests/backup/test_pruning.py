@@ -64,6 +64,7 @@ def test_the_newest_proven_one_and_the_protected_one_stay(house: House, four: li
     assert house.ids() == [four[0], four[2]]
 
 
+@pytest.mark.full
 def test_what_is_young_and_unfinished_is_left_alone(house: House, four: list[str]) -> None:
     """The server says when things were stored and begun; a test can't make them older."""
     begun = "20261121T162647Z-somebody-0001"

@@ -73,7 +73,7 @@ def saying(name: str, said: str) -> str:
     return f'{{"_id":1,"said":"{said}"}}' if name == "documents" else said
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[n if n == "documents" else pytest.param(n, marks=pytest.mark.full) for n in NAMES])
 def store(request: pytest.FixtureRequest, on_v2: Lab) -> tuple[Lab, str, str]:
     """A store with a backup that says `kept`; by now it says `later`, and holds something more."""
     name = str(request.param)

@@ -75,6 +75,7 @@ def test_half_a_dump_is_noticed_from_elsewhere(lab: Lab, house: House, elsewhere
     assert findings(elsewhere) == {"shrunk"}
 
 
+@pytest.mark.full
 def test_an_emptied_source_is_noticed_from_elsewhere(lab: Lab, house: House, elsewhere: House, only_good: None) -> None:
     sql(lab, "truncate customers, remarks, spare, heavy")
     house.backup()

@@ -105,6 +105,7 @@ def test_the_registry_goes_down_during_a_deploy(lab: Lab) -> None:
     assert differences(before, fingerprint(lab)) == []
 
 
+@pytest.mark.full
 def test_a_host_is_lost_on_the_way_and_abort_completes_when_it_is_back(lab: Lab) -> None:
     before = fingerprint(lab)
     with struck("step-started", "roll.workers", "cut", "--host", "app2", host="app1") as (done,):

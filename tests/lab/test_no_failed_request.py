@@ -33,6 +33,7 @@ def test_deploy_and_rollback(on_v1: Lab, deploy: Callable[..., Ran]) -> None:
     undisturbed(on_v1, back, ends=100)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("version", "failing", "said"),
     [

@@ -129,6 +129,7 @@ def test_hooks_procedure_and_template_stand_on_the_pages(own: Repository) -> Non
     assert own.inv("runbook.check", "--env", "lab").code == 0
 
 
+@pytest.mark.full
 def test_hooks_are_executed_and_undone_and_the_procedure_runs(lab: Lab, own: Repository) -> None:
     wipe(lab)
     first = own.inv("deploy", "--env", "lab", "--version", "v1", "--yes")

@@ -83,6 +83,7 @@ def test_a_migration_that_fails_half_way_is_taken_back(on_v2: Lab, deploy: Calla
     assert "migrate.migrate" in done.said
 
 
+@pytest.mark.full
 def test_restart_takes_host_by_host_and_leaves_the_datastores(on_v2: Lab) -> None:
     started = "docker ps --format '{{.Names}} {{.ID}}' | LC_ALL=C sort"
     data = on_v2.ssh("data1", started)

@@ -88,6 +88,7 @@ def test_deploy(lab: Lab, deploy: Callable[..., Ran]) -> None:
     assert lab.live("app1").startswith("v2-")
 
 
+@pytest.mark.full
 def test_rollback(on_v2: Lab) -> None:
     with hand(on_v2, "rollback", "torn-rollback") as h:
         assert tear(h, "app1") >= 4
