@@ -99,6 +99,7 @@ def test_a_restore_that_fails_leaves_the_live_data_as_it_was(
     assert inv("smoke-test", "--env", "lab").code == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("then", [RESUME, pytest.param(ABORT, marks=pytest.mark.full)], ids=["resume", "abort"])
 def test_whoever_takes_a_killed_restore_over_ends_it(sold: tuple[Lab, str], then: tuple[str, ...]) -> None:
     """Killed when the data has just been swapped; somebody else goes on or goes back."""

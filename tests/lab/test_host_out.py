@@ -73,6 +73,7 @@ def containers(lab: Lab, host: str) -> set[str]:
     return set(lab.ssh(host, f"docker ps -q --filter name=shop-lab-{live}-").split())
 
 
+@pytest.mark.full
 def test_a_rollback_without_a_dead_host_and_the_way_back(on_v2: Lab) -> None:
     lab = on_v2
     with fault("pause", "--host", "app2"):
