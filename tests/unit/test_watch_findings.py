@@ -99,6 +99,8 @@ BACKUPS = st.lists(
         proof=st.just(None) | st.just(FAILED),
     ),
     max_size=8,
+    # a store has each id once
+    unique_by=lambda one: one.where.id,
 )
 
 
