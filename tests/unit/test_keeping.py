@@ -225,6 +225,7 @@ def some(draw: st.DrawFn, names: tuple[str, ...] = ("main",)) -> list[Backup]:
                 ok=draw(st.sampled_from([None, None, True, False])),
                 rows=draw(st.sampled_from([10, 10, 0])),
                 protected=draw(st.integers(0, 9)) == 0,
+                release=draw(st.sampled_from(["", "", "v5-1f"])),
                 n=n,
             )
         )
