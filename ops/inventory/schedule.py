@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ops.datastores.settings import Duration, Word
+from ops.datastores.settings import Duration, Word, seconds
 from ops.settings import Settings
 
 _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
@@ -28,7 +28,7 @@ def gap(when: str) -> int:
     """Seconds between two runs at most, for a `When`."""
     kind, _, rest = when.partition(" ")
     if kind == "every":
-        return int(rest[:-1]) * {"m": 60, "h": 3600}[rest[-1]]
+        return seconds(rest)
     return _GAPS[kind]
 
 

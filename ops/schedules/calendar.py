@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from ops.inventory.schedule import gap
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,18 +55,16 @@ def latest(when: str, at: datetime) -> datetime:
         day, clock = rest
         due = at.replace(day=int(day), hour=int(clock[:2]), minute=int(clock[3:]), second=0, microsecond=0)
         return due if due <= at else _month_before(due)
-    period, offset = _periodic(kind, rest)
     passed = int((at - _EPOCH).total_seconds() // 1)
-    return _EPOCH + timedelta(seconds=passed - (passed - offset) % period)
+    return _EPOCH + timedelta(seconds=passed - (passed - _offset(kind, rest)) % gap(when))
 
 
 def following(when: str, at: datetime) -> datetime:
     """The first instant that is due after ``at``."""
     due = latest(when, at)
-    kind, *rest = when.split()
-    if kind == "monthly":
+    if when.startswith("monthly"):
         return (due.replace(day=1) + timedelta(days=32)).replace(day=due.day)
-    return due + timedelta(seconds=_periodic(kind, rest)[0])
+    return due + timedelta(seconds=gap(when))
 
 
 def between(when: str, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -87,11 +87,9 @@ def _month_before(due: datetime) -> datetime:
     return (due.replace(day=1) - timedelta(days=1)).replace(day=due.day)
 
 
-def _periodic(kind: str, rest: list[str]) -> tuple[int, int]:
-    """(seconds between two, seconds from the epoch to one of them)."""
+def _offset(kind: str, rest: list[str]) -> int:
+    """Seconds from the epoch to one of the instants, for all but the months."""
     if kind == "every":
-        return int(rest[0][:-1]) * {"m": 60, "h": 3600}[rest[0][-1]], 0
+        return 0
     clock = int(rest[-1][:2]) * 3600 + int(rest[-1][3:]) * 60
-    if kind == "daily":
-        return _DAY, clock
-    return 7 * _DAY, (WEEKDAYS.index(rest[0]) - _THURSDAY) * _DAY + clock
+    return clock if kind == "daily" else (WEEKDAYS.index(rest[0]) - _THURSDAY) * _DAY + clock
