@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ops.records.durations import Durations, Usual
-from ops.runbook.recovery import Drilled
 
 FORMAT = "opsbook-evidence"
 VERSION = 1
@@ -24,6 +23,19 @@ MISSING = "not recorded yet"
 
 class BadEvidence(ValueError):
     """``evidence.json`` is damaged or from another version. The message names the file and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drilled:
+    """What the newest drill of a scenario measured; ``rto`` and ``rpo`` in seconds, None where they were not."""
+
+    id: str
+    at: str
+    subject: str
+    rto: float | None
+    rpo: float | None
+    lost: int
+    ok: bool
 
 
 @dataclass(frozen=True, kw_only=True)

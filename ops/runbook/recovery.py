@@ -6,24 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.inventory.model import Inventory
+from ops.runbook import evidence
+from ops.runbook.evidence import Drilled
 
 PAGES = ("restore", "restore-fresh", "rollback-data", "drill-data-loss", "drill-host-loss")
 """The procedures whose pages tell it."""
 NEVER = "never drilled"
 """What stands where nothing was measured. Nobody's guess stands in for it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drilled:
-    """What the newest drill of a scenario measured; ``rto`` and ``rpo`` in seconds, None where they were not."""
-
-    id: str
-    at: str
-    subject: str
-    rto: float | None
-    rpo: float | None
-    lost: int
-    ok: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,5 +47,4 @@ def _said(d: Drilled) -> str:
 
 
 def _span(value: float) -> str:
-    whole = round(value)
-    return f"{value:.1f} s" if value < 9.95 else f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+    return evidence.seconds(round(value * 1000))

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from ops.inventory.load import Loaded
     from ops.procedures.registry import Procedure
-    from ops.runbook.evidence import Evidence
-    from ops.runbook.recovery import Drilled
+    from ops.runbook.evidence import Drilled, Evidence
 
 STALE = 1
 COULD_NOT_LOOK = 2
@@ -91,9 +90,8 @@ def _drilled(loaded: Loaded) -> Mapping[str, Drilled]:
     """The newest drill of each scenario, from the store. Where it can't be read, the committed ones stay."""
     from ops.drills.report import newest
     from ops.inventory.references import Unresolved
-    from ops.runbook.evidence import read
+    from ops.runbook.evidence import Drilled, read
     from ops.runbook.fresh import EVIDENCE, folder
-    from ops.runbook.recovery import Drilled
     from ops.stores.errors import StoreError
     from ops.tasks.backing.opening import store
     from ops.tasks.drill import records

@@ -15,8 +15,8 @@ from ops.drills.record import SCENARIOS, Record
 from ops.drills.report import newest, possible, standing
 from ops.inventory.drills import Drills
 from ops.runbook import evidence
-from ops.runbook.evidence import Evidence
-from ops.runbook.recovery import NEVER, Drilled, recovery
+from ops.runbook.evidence import Drilled, Evidence
+from ops.runbook.recovery import NEVER, recovery
 from ops.stores.errors import Unreadable
 from ops.stores.keys import Place
 from ops.stores.manifest import Measured
