@@ -23,8 +23,13 @@ def result(record: Record) -> str:
             ("lost", f"{seconds(record.rpo)}, {record.lost} canary rows"),
             ("from", f"backup {record.backup}"),
         ]
-    rows.append(("result", "within its targets" if record.ok else "OVER ITS TARGET"))
+    rows.append(("result", verdict(record)))
     return columns(rows, indent=0)
+
+
+def verdict(record: Record) -> str:
+    """Whether the targets were met, in words."""
+    return "within its targets" if record.ok else "OVER ITS TARGET"
 
 
 def report(found: Sequence[Standing]) -> str:

@@ -11,7 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.running import REFUSED
+from ops.tasks.running import REFUSED, confirmed
 
 if TYPE_CHECKING:
     from ops.drills.record import Record
@@ -38,7 +38,7 @@ ENV = {"env": "environment: the name of a file in inventories/ (required)"}
 def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", log: str = "") -> None:
     """Destroy the datastore of an environment that allows it, recover it, measure RTO and RPO, file the record."""
     from ops.drills.report import possible
-    from ops.observe.drills import result
+    from ops.observe.drills import result, verdict
     from ops.stores.errors import StoreError
     from ops.tasks.drilling.canary import CanaryError
     from ops.tasks.drilling.course import Course, DrillFailed
@@ -66,9 +66,13 @@ def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", lo
         raise Exit(f"drill: {said}", code=REFUSED)
     if under_way:
         print(f"drill: going on with {under_way.id}, which somebody left", file=sys.stderr)
-    _confirmed(env, confirm)
-    procedures = registered(ctx)
-    course = Course(loaded=loaded, drills=drills, store=_store(loaded), procedures=lambda n: procedures[n], log=log)
+    confirmed(
+        env,
+        confirm,
+        "Type the environment's name to destroy what the drill destroys",
+        f"drill: it destroys on purpose; it begins only after --confirm {env}",
+    )
+    course = Course(loaded=loaded, drills=drills, store=_store(loaded), procedures=registered(ctx), log=log)
     page = "deploy" if chosen == "bad-release" else f"drill-{chosen}"
     about = replace(facts_of(loaded, page), next=f"inv drill.report --env {env}")
     try:
@@ -77,9 +81,8 @@ def drill(ctx: Context, env: str = "", scenario: str = "", confirm: str = "", lo
         notify(loaded, "drill-result", replace(about, verdict="FAILED", exit=1, summary=f"{chosen}: {error}"))
         raise Exit(f"drill: {error}", code=1) from None
     said = result(found)
-    verdict = "within its targets" if found.ok else "OVER ITS TARGET"
     code = 0 if found.ok else 1
-    notify(loaded, "drill-result", replace(about, verdict=verdict, exit=code, details=tuple(said.splitlines())))
+    notify(loaded, "drill-result", replace(about, verdict=verdict(found), exit=code, details=tuple(said.splitlines())))
     print(said)
     if code:
         raise Exit(code=code)
@@ -130,14 +133,6 @@ def _store(loaded: Loaded) -> BackupStore:
         return store(loaded)
     except (StoreError, Unresolved) as error:
         raise Exit(f"drill: {error}", code=COULD_NOT_LOOK) from None
-
-
-def _confirmed(env: str, confirm: str) -> None:
-    """Ends with 20 unless the environment's name was typed."""
-    if not confirm and sys.stdin.isatty():
-        confirm = input(f"Type the environment's name to destroy what the drill destroys ({env}): ").strip()
-    if confirm != env:
-        raise Exit(f"drill: it destroys on purpose; it begins only after --confirm {env}", code=REFUSED)
 
 
 ns = Collection("drill", drill, report)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from ops.engine.outcome import DONE, TAKEN_BACK
 from ops.engine.remains import Aim
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
@@ -94,4 +95,4 @@ def _abandoned(found: Surveyed, ways: Mapping[str, Aim]) -> Iterator[Known]:
 
 def _over(code: int) -> bool:
     """Whether the run is finished: done, or failed and taken back."""
-    return code in (0, 30)
+    return code in (DONE, TAKEN_BACK)

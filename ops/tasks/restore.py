@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.backup import COMMON, chosen, held
-from ops.tasks.running import REFUSED, run
+from ops.tasks.running import REFUSED, confirmed, run
 
 
 @task(
@@ -85,15 +85,12 @@ def restore(
                 file=sys.stderr,
             )
             if not plan:
-                _confirmed(env, confirm)
+                confirmed(
+                    env,
+                    confirm,
+                    "Type the environment's name to replace its live data",
+                    f"restore: the live data is replaced only after --confirm {env}",
+                )
         procedure = "restore-scratch" if into == "scratch" else "restore-fresh" if fresh else "restore"
         answers = {"BACKUP": backup.id, "REASON": reason}
         run(ctx, procedure, env, answers, options=(backup.where.datastore,), **flags)
-
-
-def _confirmed(env: str, confirm: str) -> None:
-    """Ends with 20 unless the environment's name was typed."""
-    if not confirm and sys.stdin.isatty():
-        confirm = input(f"Type the environment's name to replace its live data ({env}): ").strip()
-    if confirm != env:
-        raise Exit(f"restore: the live data is replaced only after --confirm {env}", code=REFUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,14 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 REFUSED = 20
+
+
+def confirmed(env: str, given: str, question: str, otherwise: str) -> None:
+    """Ends with 20 and ``otherwise`` unless the environment's name was given, or typed when asked at a terminal."""
+    if not given and sys.stdin.isatty():
+        given = input(f"{question} ({env}): ").strip()
+    if given != env:
+        raise Exit(otherwise, code=REFUSED)
 
 
 def run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ class Course:
     loaded: Loaded
     drills: Drills
     store: BackupStore
-    procedures: Callable[[str], Procedure]
+    procedures: Mapping[str, Procedure]
     log: str = ""
 
     def data(self, scenario: Scenario) -> Record:
@@ -72,7 +72,7 @@ class Course:
         found = Record(
             id=state.id,
             app=self.loaded.inventory.app,
-            environment=self.loaded.inventory.environment,
+            environment=self._env,
             scenario=scenario,
             subject=name,
             owner=actor("drill").owner,
@@ -169,7 +169,7 @@ class Course:
             return
         run = run_id()
         state = notebook.change(**{phase: run})
-        self._say(f"{self.procedures(procedure).title} ({run})")
+        self._say(f"{self.procedures[procedure].title} ({run})")
         code = self._flow(procedure, run, answers, options).go()
         if code != DONE:
             again = f"inv drill --env {self._env} --scenario {state.scenario} --confirm {self._env}"
@@ -188,7 +188,7 @@ class Course:
             yes=True,
             log=self.log,
         )
-        return Flow(wish, self.loaded, self.procedures(procedure), run=run)
+        return Flow(wish, self.loaded, self.procedures[procedure], run=run)
 
     def _done(self, run: str) -> bool:
         """Whether this machine knows that a run ended well."""
