@@ -10,6 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks import watching
+from ops.tasks.flags import COMMON, ENV
 from ops.tasks.pruning import protect, prune
 from ops.tasks.running import REFUSED, run
 
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
     from ops.tasks.backing.opening import Stock
 
 COULD_NOT_LOOK = 2
-ENV = {"env": "environment: the name of a file in inventories/ (required)"}
-COMMON = {
-    **ENV,
-    "reason": "why, for the records (one line)",
-    "plan": "only show what would be done",
-    "json": "with --plan: machine-readable, with the plan's digest",
-    "format": "with --plan: text, json, or md (today's plan as a page)",
-    "yes": "don't ask for confirmation",
-    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
-}
 
 
 @task(

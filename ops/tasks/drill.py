@@ -11,6 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks.flags import ENV
 from ops.tasks.running import REFUSED, confirmed
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ops.stores.port import BackupStore
 
 COULD_NOT_LOOK = 2
-ENV = {"env": "environment: the name of a file in inventories/ (required)"}
 
 
 @task(

@@ -9,21 +9,13 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks import flags
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
     from ops.inventory.load import Loaded
 
-COMMON = {
-    "host": "the host's name in the inventory",
-    "env": "environment: the name of a file in inventories/ (required)",
-    "reason": "why, for the records (one line)",
-    "plan": "only show what would be done; exit 10 when nothing would",
-    "json": "with --plan: machine-readable, with the plan's digest",
-    "format": "with --plan: text, json, or md (today's plan as a page)",
-    "yes": "don't ask for confirmation",
-    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
-}
+COMMON = {"host": "the host's name in the inventory", **flags.COMMON}
 
 
 @task(

@@ -10,6 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks.flags import ENV
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from ops.observe.retention import Outlook
     from ops.stores.backup import Backup
     from ops.tasks.backing.opening import Stock
-
-ENV = {"env": "environment: the name of a file in inventories/ (required)"}
 
 
 @task(

@@ -9,24 +9,19 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from ops.tasks.flags import ENV, PLANNED, REASON
 from ops.tasks.own import Own
 from ops.tasks.running import run
 
-ENV = {"env": "environment: the name of a file in inventories/ (required)"}
 COMMON = {
     **ENV,
     "hosts": "only these hosts, separated by commas (the lease is still taken on all)",
-    "plan": "only show what would be done; exit 10 when nothing would",
-    "json": "with --plan: machine-readable, with the plan's digest",
-    "format": "with --plan: text, json, or md (today's plan as a page)",
+    **PLANNED,
     "plan-out": "save the plan to this file instead of executing it",
     "plan-file": "execute a saved plan; refused when the hosts are not as they were when it was saved",
-    "yes": "don't ask for confirmation",
-    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
 }
-"""Help of the flags that every procedure has. ``--env`` has no default: nobody deploys to production by omission."""
+"""Help of the flags that a release's procedures have."""
 
-REASON = {"reason": "why, for the records (one line)"}
 WITHOUT = {
     "without": "go without these hosts, separated by commas: they are broken; recorded as out, they get no traffic"
     " until `inv host.in`; needs --reason"

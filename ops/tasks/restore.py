@@ -9,7 +9,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.backup import COMMON, chosen, held
+from ops.tasks.backup import chosen, held
+from ops.tasks.flags import COMMON
 from ops.tasks.running import REFUSED, confirmed, run
 
 

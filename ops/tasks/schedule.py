@@ -10,6 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks.flags import COMMON, ENV
 from ops.tasks.running import REFUSED, run
 
 if TYPE_CHECKING:
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
 
 COULD_NOT_LOOK = 2
 KINDS = ("systemd", "cron", "actions")
-ENV = {"env": "environment: the name of a file in inventories/ (required)"}
-COMMON = {
-    **ENV,
-    "reason": "why, for the records (one line)",
-    "plan": "only show what would be done; exit 10 when nothing would",
-    "json": "with --plan: machine-readable, with the plan's digest",
-    "format": "with --plan: text, json, or md (today's plan as a page)",
-    "yes": "don't ask for confirmation",
-    "log": "json: one JSON line per event; text: calm lines (default: text at a terminal, else json)",
-}
 
 
 @task(

@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.release import ENV
+from ops.tasks.flags import ENV
 
 if TYPE_CHECKING:
     from ops.engine.remains import Aim
