@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ops.observe.columns import age, columns
+from ops.observe.columns import age, columns, size
 from ops.stores.backup import Backup, Catalogue
 from ops.stores.manifest import Manifest, Measured
 
@@ -122,14 +122,6 @@ def proof(b: Backup, now: datetime) -> str:
     if not v.ok:
         return "FAILED"
     return f"{age((now - v.ended_at).total_seconds())} ago" if b.proven else "counts only"
-
-
-def size(count: int) -> str:
-    """Bytes, for people."""
-    for unit, width in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= width:
-            return f"{count / width:.1f} {unit}"
-    return f"{count} B"
 
 
 def seconds(measured: Measured) -> str:

@@ -1,4 +1,4 @@
-"""Rows and ages as people read them. Pure."""
+"""Rows, ages and sizes as people read them. Pure."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def size(count: int) -> str:
+    """Bytes, for people."""
+    for unit, width in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= width:
+            return f"{count / width:.1f} {unit}"
+    return f"{count} B"

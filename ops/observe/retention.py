@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ops.observe.backups import size
-from ops.observe.columns import age, columns
+from ops.observe.columns import age, columns, size
 from ops.stores.backup import Damaged
 from ops.stores.keeping import Decision
 from ops.stores.manifest import Manifest

@@ -105,6 +105,12 @@ def runs(ops_state: Path) -> tuple[Run, ...]:
     return tuple(sorted(found, key=lambda run: (run.began, run.folder.run), reverse=True))
 
 
+def known(ops_state: Path, run: str) -> Run | None:
+    """One run by its id; None where it left no journal on this machine. A damaged one is told as such."""
+    where = folder(ops_state, run)
+    return _run(where) if where.journal.exists() else None
+
+
 def prune(ops_state: Path, keep: int = KEPT) -> None:
     """Removes the oldest folders beyond the newest ``keep``, logs included. Those of runs that somebody may have to
     carry on stay for 30 days. Best effort: whatever can't be removed now is tried again by the next command."""

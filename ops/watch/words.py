@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+from ops.observe.columns import size
+
 
 def span(seconds: float) -> str:
     """``45 s``, ``90 min``, ``24 h 5 min``, ``12 d 1 h``: rounded up, so that what is over a limit never reads like the
@@ -24,9 +26,4 @@ def _two(many: int, unit: str, rest: int, smaller: str) -> str:
 
 def amount(count: int, what: str) -> str:
     """``12 rows``, ``3.4 MB``."""
-    if what != "bytes":
-        return f"{count} {what}"
-    for unit, width in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= width:
-            return f"{count / width:.1f} {unit}"
-    return f"{count} bytes"
+    return f"{count} {what}" if what != "bytes" or count < 1000 else size(count)

@@ -22,7 +22,7 @@ from ops.inventory.drills import Drills
 from ops.inventory.load import Loaded
 from ops.procedures.backups import place
 from ops.procedures.registry import Procedure
-from ops.records.runs import runs
+from ops.records.runs import known
 from ops.stores.manifest import Measured, told
 from ops.stores.port import BackupStore
 from ops.tasks.drilling.canary import Canary, Row
@@ -160,12 +160,12 @@ class Course:
         options: tuple[str, ...] = (),
     ) -> None:
         """One phase as a run; one that somebody left is carried to its end. Raises DrillFailed."""
-        known: str = getattr(notebook.state, phase)
-        if known and not self._done(known):
-            self._say(f"carrying {known} to its end first")
+        begun: str = getattr(notebook.state, phase)
+        if begun and not self._done(begun):
+            self._say(f"carrying {begun} to its end first")
             with ExitStack() as stack:
-                Rescue("resume", self.loaded, run=known, yes=True, log=self.log).go(stack)
-        if known and self._done(known):
+                Rescue("resume", self.loaded, run=begun, yes=True, log=self.log).go(stack)
+        if begun and self._done(begun):
             return
         run = run_id()
         state = notebook.change(**{phase: run})
@@ -192,7 +192,8 @@ class Course:
 
     def _done(self, run: str) -> bool:
         """Whether this machine knows that a run ended well."""
-        return any(r.folder.run == run and r.exit == DONE for r in runs(ops_state(self.loaded)))
+        found = known(ops_state(self.loaded), run)
+        return found is not None and found.exit == DONE
 
     def _target(self) -> Postgres:
         backup = self.loaded.inventory.backup
