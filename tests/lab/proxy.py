@@ -13,10 +13,12 @@ class Proxy:
     Attributes:
         port: where it listens.
         turns: how often the client spoke after the server had: each is a round trip that somebody waited for.
+        turn_away: how many connections from now on are closed at once, as sshd's MaxStartups does.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.turns = 0
+        self.turn_away = 0
         self._target = target
         self._thawed = threading.Event()
         self._thawed.set()
@@ -31,6 +33,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._server.accept()
+                if self.turn_away > 0:
+                    self.turn_away -= 1
+                    near.close()
+                    continue
                 far = socket.create_connection(self._target)
                 for sock in (near, far):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -19,6 +19,7 @@ from ops.engine.transport.errors import (
     AuthenticationError,
     ConnectionLost,
     HostKeyError,
+    HungUp,
     TransportError,
     Unreachable,
 )
@@ -188,6 +189,23 @@ def test_nobody_listens(connector: Connector, end: Endpoint) -> None:
         connector.transport(replace(end, port=1)).connect()
     with pytest.raises(Unreachable, match=r"no\.such\.invalid"):
         connector.transport(replace(end, address="no.such.invalid")).connect()
+
+
+def test_who_is_turned_away_comes_again(connector: Connector, proxied: tuple[Proxy, Endpoint]) -> None:
+    proxy, end = proxied
+    proxy.turn_away = 3
+    transport = connector.transport(end)
+    transport.connect()
+    assert proxy.turn_away == 0
+    assert transport.run("echo in", b"", timeout=20).stdout == b"in\n"
+
+
+def test_who_is_turned_away_for_good_hears_why(connector: Connector, proxied: tuple[Proxy, Endpoint]) -> None:
+    proxy, end = proxied
+    proxy.turn_away = 1000
+    with pytest.raises(HungUp, match="MaxStartups"):
+        connector.transport(replace(end, connect_timeout=2)).connect()
+    assert 0 < 1000 - proxy.turn_away <= 12  # it does not hammer
 
 
 def test_nobody_answers(connector: Connector, proxied: tuple[Proxy, Endpoint]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ops.engine.transport.errors import AuthenticationError, ConnectionLost
+from ops.engine.transport.errors import AuthenticationError, ConnectionLost, HungUp
 
 Kind = Literal["fabric", "openssh", "local"]
 
@@ -53,6 +56,23 @@ def check_identity(end: Endpoint) -> None:
     if end.identity is not None and not end.identity.expanduser().is_file():
         remedy = "Correct ssh.identity in the inventory, or make the key: ssh-keygen -t ed25519"
         raise AuthenticationError(end.host, f"the key {end.identity} does not exist", remedy)
+
+
+def patiently(connect: Callable[[], None], within: float) -> None:
+    """Connects, again and again for ``within`` seconds while the server hangs up: with stock limits sshd turns away
+    whoever comes while ten others log in. The pauses are random: who was turned away together must not come back so.
+
+    Raises what the last try raised.
+    """
+    until = time.monotonic() + within
+    while True:
+        try:
+            return connect()
+        except HungUp:
+            pause = random.uniform(0.2, 1.0)
+            if time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
 
 
 class Channel(Protocol):

@@ -2,6 +2,7 @@
 
 TransportError
 ├── Unreachable          no connection came about
+│   └── HungUp           the server hung up before it said who it is
 ├── HostKeyError         the host's key is not the known one
 ├── AuthenticationError  the host does not accept our keys
 └── ConnectionLost       a connection that stood is gone
@@ -28,6 +29,15 @@ class TransportError(Exception):
 
 class Unreachable(TransportError):
     """No connection came about: name, route, port, banner or gateway."""
+
+
+class HungUp(Unreachable):
+    """The server took the connection and hung up before it said who it is: too many logins at once (sshd's
+    MaxStartups), or no sshd behind that port. Trying again a moment later helps against the former."""
+
+
+HUNG_UP = "Do many log in there at once (MaxStartups in its sshd_config)? Does sshd listen on that port?"
+"""What to do about a server that hangs up."""
 
 
 class AuthenticationError(TransportError):

@@ -15,8 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ops.engine.transport import hostkeys
-from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete
-from ops.engine.transport.errors import AuthenticationError, ConnectionLost, TransportError, Unreachable
+from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete, patiently
+from ops.engine.transport.errors import (
+    HUNG_UP,
+    AuthenticationError,
+    ConnectionLost,
+    HungUp,
+    TransportError,
+    Unreachable,
+)
 from ops.engine.transport.ssh_channel import SshChannel
 
 if TYPE_CHECKING:
@@ -83,7 +90,7 @@ class FabricTransport:
         """See Transport.connect."""
         with self._connecting:
             if self._transport is None or not self._transport.is_active():
-                self._connect()
+                patiently(self._connect, self._endpoint.connect_timeout)
 
     def _connect(self) -> None:
         import paramiko
@@ -162,6 +169,8 @@ class FabricTransport:
             remedy = "Is the host up, and does a firewall let us through?"
             return Unreachable(self.host, f"no answer from {where} in {self._endpoint.connect_timeout:g} s", remedy)
         text = str(error).rstrip(".") or type(error).__name__
+        if isinstance(error, EOFError | ConnectionResetError) or "protocol banner" in text:
+            return HungUp(self.host, f"{where} hangs up: {text}", HUNG_UP)
         return Unreachable(self.host, f"{where}: {text}", "Is the host up, and does sshd listen on that port?")
 
     def _keys(self, connection: Any) -> list[str]:

@@ -17,8 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.engine.transport import hostkeys
-from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete
-from ops.engine.transport.errors import AuthenticationError, ConnectionLost, TransportError, Unreachable
+from ops.engine.transport.base import Channel, Completed, Endpoint, check_identity, complete, patiently
+from ops.engine.transport.errors import (
+    HUNG_UP,
+    AuthenticationError,
+    ConnectionLost,
+    HungUp,
+    TransportError,
+    Unreachable,
+)
 from ops.engine.transport.process import ProcessChannel
 
 if TYPE_CHECKING:
@@ -93,9 +100,12 @@ class OpenSSHTransport:
             if self._endpoint.gateway is not None:
                 self._connect_gateway(self._endpoint.gateway)
             # -N: nothing is executed; -f: into the background once the login has worked.
-            code, said = self._run([*command, "-o", "ControlPersist=600", "-N", "-f", self._address])
-            if code != 0:
-                raise self._named(said)
+            patiently(lambda: self._log_in(command), self._endpoint.connect_timeout)
+
+    def _log_in(self, command: list[str]) -> None:
+        code, said = self._run([*command, "-o", "ControlPersist=600", "-N", "-f", self._address])
+        if code != 0:
+            raise self._named(said)
 
     def _connect_gateway(self, gateway: Endpoint) -> None:
         try:
@@ -131,6 +141,8 @@ class OpenSSHTransport:
             return AuthenticationError(
                 self.host, f"{self._address} accepts none of our keys (tried {tried}): {text}", remedy
             )
+        if "kex_exchange_identification" in said or "banner exchange" in said:
+            return HungUp(self.host, text, HUNG_UP)
         return Unreachable(self.host, text, f"Try it by hand: ssh {self._address} true")
 
     def _offered(self) -> TransportError | None:
