@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ops.lab import age, balancer, containers, credentials, data, hosts, images, inventory, opshost, registry, s3, shop
+from ops.lab.alone import alone
 from ops.lab.images import Report
 from ops.lab.names import LABEL, OPS_HOST, Lab
 from ops.lab.registry import Push
@@ -34,6 +35,13 @@ def up(lab: Lab, report: Report, *, filled: bool = True) -> None:
         LabError: a part can't be brought up. What is up stays; `up` may be repeated.
     """
     began = time.monotonic()
+    with alone(lab, report):
+        _up(lab, report, filled=filled)
+    seconds = time.monotonic() - began
+    report(f"lab {lab.name} is up after {seconds:.1f} s: http://127.0.0.1:{lab.ports.http}/, {', '.join(lab.hosts)}")
+
+
+def _up(lab: Lab, report: Report, *, filled: bool) -> None:
     client = containers.connect()
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     (lab.state / "app-hosts").write_text(f"{lab.app_hosts}\n")
@@ -53,8 +61,6 @@ def up(lab: Lab, report: Report, *, filled: bool = True) -> None:
     inventory.write(lab)
     if lab.ops:  # last: it gets a copy of what was written
         bring_up_ops(client, lab, base, report)
-    seconds = time.monotonic() - began
-    report(f"lab {lab.name} is up after {seconds:.1f} s: http://127.0.0.1:{lab.ports.http}/, {', '.join(lab.hosts)}")
 
 
 def bring_up_ops(client: DockerClient, lab: Lab, base: str, report: Report) -> None:
@@ -150,6 +156,11 @@ def _own(lab: Lab) -> dict[str, str | list[str] | bool]:
 
 def down(lab: Lab, report: Report, *, volumes: bool = False) -> None:
     """Remove the lab's containers and network; with `volumes` also its data, keys and passwords. Images stay."""
+    with alone(lab, report):
+        _down(lab, report, volumes=volumes)
+
+
+def _down(lab: Lab, report: Report, *, volumes: bool) -> None:
     client = containers.connect()
     for container in client.containers.list(all=True, filters=_own(lab)):
         containers.discard(container)
