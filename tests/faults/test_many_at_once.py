@@ -27,7 +27,8 @@ def test_one_of_twenty_runs(lab: Lab, deploy: Callable[..., Ran]) -> None:
     codes = sorted(p.returncode for p, _, _ in ended)
     assert codes.count(0) == 1, [(p.returncode, err[-500:]) for p, _, err in ended if p.returncode != 21]
     # who looked while the one was just giving the lease back finds the fleet changed under the plan that it had shown
-    assert codes.count(21) >= 17, codes
+    others = [(p.returncode, err[-500:]) for p, _, err in ended if p.returncode not in (0, 21)]
+    assert codes.count(21) >= 17, others
     assert all(code in (0, 20, 21) for code in codes)
     for process, _, err in ended:
         if process.returncode == 21:
