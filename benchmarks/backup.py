@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +85,10 @@ class Fleet:
         )
         return float(said.split()[-1])
 
+    def work(self) -> float:
+        """Seconds of a processor that everything on the host has taken so far, its containers included."""
+        return int(self.run("cat /sys/fs/cgroup/cpuacct/cpuacct.usage")) / 1e9
+
     def sql(self, text: str, database: str = "postgres") -> str:
         """Asks the server."""
         return self.run(
@@ -94,15 +98,22 @@ class Fleet:
 
 @dataclass
 class Row:
-    """One thing that is measured, round by round, in seconds."""
+    """One thing that is measured, round by round: in seconds, and in seconds of a processor that the data host spent."""
 
     what: str
     seconds: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
         """The middle one."""
         return statistics.median(self.seconds)
+
+    def take(self, fleet: Fleet, measure: Callable[[], float]) -> None:
+        """One more round."""
+        before = fleet.work()
+        self.seconds.append(measure())
+        self.work.append(fleet.work() - before)
 
 
 @dataclass(frozen=True)
@@ -214,6 +225,20 @@ def step_seconds(said: str, step: str) -> float:
     return float(next(e["seconds"] for e in events if e.get("event") == "step-done" and e.get("step") == step))
 
 
+def dumped(house: House, peaks: list[float]) -> float:
+    """How long our pipeline takes, from its first question to the last byte in the store."""
+    said, peak = house.inv("backup", "--env", "lab", "--yes", "--log", "json")
+    peaks.append(peak)
+    return step_seconds(said, "backup-main.dump")
+
+
+def proven(house: House) -> float:
+    """How long our verification takes, without starting and removing the throwaway."""
+    house.inv("backup.verify", "--env", "lab", "--yes", "--log", "json")
+    seconds = house.newest()["verification"]["seconds"]
+    return float(seconds["load"]) + float(seconds["compare"])
+
+
 def measured(fleet: Fleet, house: House, rounds: int) -> tuple[dict[str, Row], list[float], dict[str, Any]]:
     """All rows, the peaks of `inv backup`, and the last backup."""
     own = texts(house.settings(), "main")
@@ -226,22 +251,17 @@ def measured(fleet: Fleet, house: House, rounds: int) -> tuple[dict[str, Row], l
         "proof": Row("**our verification**: fetch, decrypt, load, compare every row"),
     }
     fleet.run(f"{client} --format=custom --compress=zstd:1 {DATABASE} >{DUMP}")
+    inside = f"docker exec postgres sh -c 'pg_dump -U shop {DATABASE} >/dev/null'"
     peaks: list[float] = []
     found: dict[str, Any] = {}
     for n in range(rounds):
         began = time.monotonic()
-        rows["inside"].seconds.append(
-            fleet.seconds(f"docker exec postgres sh -c 'pg_dump -U shop {DATABASE} >/dev/null'")
-        )
-        rows["across"].seconds.append(fleet.seconds(f"{client} {DATABASE} >/dev/null"))
-        said, peak = house.inv("backup", "--env", "lab", "--yes", "--log", "json")
-        peaks.append(peak)
-        rows["ours"].seconds.append(step_seconds(said, "backup-main.dump"))
-        rows["restore"].seconds.append(restored(fleet, own, house.settings()))
-        house.inv("backup.verify", "--env", "lab", "--yes", "--log", "json")
+        rows["inside"].take(fleet, lambda: fleet.seconds(inside))
+        rows["across"].take(fleet, lambda: fleet.seconds(f"{client} {DATABASE} >/dev/null"))
+        rows["ours"].take(fleet, lambda: dumped(house, peaks))
+        rows["restore"].take(fleet, lambda: restored(fleet, own, house.settings()))
+        rows["proof"].take(fleet, lambda: proven(house))
         found = house.newest()
-        proof = found["verification"]["seconds"]
-        rows["proof"].seconds.append(float(proof["load"]) + float(proof["compare"]))
         print(f"round {n + 1} of {rounds}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     return rows, peaks, found
 
@@ -253,19 +273,25 @@ def table(size: int, rows: dict[str, Row], found: dict[str, Any], peaks: dict[in
     lines = [
         f"Database: {size} MB on disk, dump {manifest['raw'] / 1e6:.0f} MB, stored {manifest['size'] / 1e6:.0f} MB.",
         "",
-        "| what | seconds (median) | each round | ratio |",
-        "|---|---|---|---|",
+        "| what | seconds (median) | each round | ratio | the data host's processor seconds | ratio |",
+        "|---|---|---|---|---|---|",
     ]
     for key, row in rows.items():
         each = ", ".join(f"{s:.1f}" for s in row.seconds)
-        ratio = "–"
+        ratio = work = "–"
         if other := against.get(key):
-            pairs = [a / b for a, b in zip(row.seconds, rows[other].seconds, strict=True)]
-            ratio = f"{statistics.median(pairs):.2f} × {'the line above' if key != 'across' else 'inside'}"
-        lines.append(f"| {row.what} | {row.median:.1f} | {each} | {ratio} |")
+            line = "the line above" if key != "across" else "inside"
+            ratio = f"{_ratio(row.seconds, rows[other].seconds):.2f} × {line}"
+            work = f"{_ratio(row.work, rows[other].work):.2f} ×"
+        spent = statistics.median(row.work)
+        lines.append(f"| {row.what} | {row.median:.1f} | {each} | {ratio} | {spent:.1f} | {work} |")
     lines += ["", "| database | peak memory of the `inv backup` process |", "|---|---|"]
     lines += [f"| {mb} MB | {peak:.0f} MB |" for mb, peak in sorted(peaks.items())]
     return "\n".join(lines)
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def main() -> None:
