@@ -81,7 +81,8 @@ class Outcome:
     stuck: Mapping[str, str] = field(default_factory=dict)
     """Hosts that are not back, with what is where."""
     anchor: str = ""
-    """The page's anchor (``stage.step``) to go on from by hand, when a human is needed."""
+    """The page's anchor to go on from by hand, when a human is needed: ``stage.step``, on the way back
+    ``undo.stage.step``, or ``undo``."""
     next_command: str = ""
     seconds: float = 0.0
     execs: Mapping[str, int] = field(default_factory=dict)
