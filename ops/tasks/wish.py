@@ -26,6 +26,8 @@ class Wish:
     procedure: str
     env: str
     answers: Mapping[str, str] = field(default_factory=dict)
+    looked: Mapping[str, str] = field(default_factory=dict)
+    """Answers that nobody gave: the tool found them out now. A saved plan does not keep them."""
     options: frozenset[str] = frozenset()
     hosts: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ def wish(
     env: str,
     answers: Mapping[str, str],
     *,
+    looked: Mapping[str, str] | None = None,
     options: Iterable[str] = (),
     hosts: str = "",
     without: str = "",
@@ -80,6 +83,7 @@ def wish(
         procedure=procedure,
         env=env,
         answers={name: value for name, value in answers.items() if value},
+        looked=looked or {},
         options=frozenset(options),
         hosts=_listed(hosts),
         without=_listed(without),
