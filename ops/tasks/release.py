@@ -150,7 +150,11 @@ def restart(
     run(ctx, "restart", env, answers, without=without, emergency=emergency, **flags)
 
 
-@task(name="smoke-test", auto_shortflags=False, help=COMMON)
+@task(
+    name="smoke-test",
+    auto_shortflags=False,
+    help={**COMMON, "hosts": "only on these hosts, separated by commas; through the balancer it is asked all the same"},
+)
 def smoke_test(
     ctx: Context,
     env: str = "",
