@@ -30,7 +30,7 @@ from ops.plan.identity import identity
 from ops.plan.leaving import leaving_stages
 from ops.plan.model import Change
 from ops.records.journal import JournalDamaged, read
-from ops.records.runs import folder
+from ops.records.runs import close, folder
 from ops.records.traces import Attempt, Damaged, Direction, Told
 from ops.records.traces import known as runs_known
 
@@ -123,7 +123,9 @@ def forget(
             holder.retake(seen, nonce, actor.owner, actor.purpose)
         try:
             _still_open(found, crew, nonce)
-            drive.last_word(crew, NEEDS_HUMAN, f"settled by hand by {actor.owner}: {actor.reason}", final=True)
+            said = f"settled by hand by {actor.owner}: {actor.reason}"
+            drive.last_word(crew, NEEDS_HUMAN, said, final=True)
+            close(ops_state, found.run, NEEDS_HUMAN, drive.clean(said))
         finally:
             if holder:
                 holder.give()

@@ -25,7 +25,7 @@ def todo(found: Unfinished, aim: Aim) -> tuple[Work, ...]:
     if not backward(found, aim):
         done = found.done()
         return tuple(w for w in works if w.key not in done)
-    begun, undone = found.begun(), found.undone()
+    begun, undone = found.begun() | {work.key for work, _ in found.unseen()}, found.undone()
     return tuple(w for w in reversed(works) if w.key in begun - undone and _undoes(w))
 
 

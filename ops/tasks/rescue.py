@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 from ops.engine.closing import closable
 from ops.engine.fleet import Fleet, Links
-from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
+from ops.engine.outcome import DONE, INTERRUPTED, NEEDS_HUMAN, REFUSED, Locked
 from ops.engine.provide import wanted
 from ops.engine.remains import Aim, NothingUnfinished, Unfinished, choose, load, to_serve
 from ops.engine.survey import survey
@@ -18,10 +19,12 @@ from ops.engine.transport.pool import Connector
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.observe import remaining
+from ops.observe.screen import JsonScreen, screen
 from ops.plan.bound import Finding, Refused
 from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
 from ops.records.leaders import gone
+from ops.records.runs import close
 from ops.records.traces import Known, Told
 from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
@@ -78,8 +81,7 @@ class Rescue:
             print("Interrupted; nothing was changed.", file=sys.stderr)
             return INTERRUPTED
         except NothingUnfinished as over:
-            print(_over(over, self._aim, env))
-            return NOTHING_TO_DO if self._plan else DONE
+            return self._over(over.finished)
         except Exception as error:
             found = refusal(error, f"{self._aim} in {env}", typed(), f"inv status --env {env}")
             if found is None:
@@ -88,15 +90,47 @@ class Rescue:
                 raise
             if self._desk is None:
                 print(found.text(), file=sys.stderr)
+                self._line("error", "refused", **found.data())
                 return found.code
             return self._desk.refuse(found)
+
+    def _over(self, finished: Known | None) -> int:
+        """Nothing is to be taken over; of a run that is finished this machine's own record may not know it yet."""
+        env = self._loaded.inventory.environment
+        if finished is None:
+            return self._nothing("", f"Nothing to {self._aim}: no run is unfinished in {env}.")
+        end = finished.end
+        if end and not self._plan:
+            close(ops_state(self._loaded), finished.run, end.number("exit"), end.text("summary"))
+        how = f": {end.text('summary')}" if end else ""
+        return self._nothing(
+            finished.run, f"Nothing to {self._aim}: run {finished.run} is finished{how}. Nothing was changed."
+        )
+
+    def _nothing(self, run: str, said: str) -> int:
+        if self._plan and self._json:
+            print(json.dumps({"run": run, "aim": self._aim, "summary": said, "todo": []}, indent=1, sort_keys=True))
+        elif not self._line("info", "nothing-to-do", exit=DONE, summary=said):
+            print(said)
+        return NOTHING_TO_DO if self._plan else DONE
+
+    def _line(self, severity: str, event: str, **data: object) -> bool:
+        """A line for machines, where they are told in lines; before a run is known there is no desk and no log."""
+        shown = None if self._plan else screen(self._log, self._run, str)
+        if not isinstance(shown, JsonScreen):
+            return False
+        if self._desk:
+            self._desk.write(severity, event, **data)
+        else:
+            shown.log.write(severity, event, **data)
+        return True
 
     def _all(self, stack: ExitStack) -> int:
         links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
         asked = [h for h in (*self._loaded.inventory.hosts, OPS) if h not in self._without]
         told, failed = survey(links, asked)
-        known = choose(told, self._run)
+        known = self._chosen(told, bool(failed))
         found = self._left_out(closable(known, told, links.fleet) if self._forget else load(known, told))
         desk = self._desk = Desk(
             self._loaded,
@@ -157,6 +191,19 @@ class Rescue:
             )
         return desk.end(outcome)
 
+    def _chosen(self, told: Mapping[str, Told], some_silent: bool) -> Known:
+        """The run. Raises as `choose` does. The books are also closed on one that only this machine has a record of:
+        hosts forget no run that is unfinished, so it was over when all of them have forgotten it."""
+        try:
+            return choose(told, self._run)
+        except Refused:
+            asked = self._forget and self._run and not self._plan
+            whole = not some_silent and not self._without
+            settled = f"settled by hand: {self._reason}"
+            if asked and whole and close(ops_state(self._loaded), self._run, NEEDS_HUMAN, settled):
+                raise NothingUnfinished(Known(run=self._run, traces={})) from None
+            raise
+
     def _left_out(self, found: Unfinished) -> Unfinished:
         """Without the hosts that are to be left out. Raises Refused when only they could carry the run on."""
         if not self._without:
@@ -209,11 +256,3 @@ def _leader(run: Known) -> str:
     """Who led the run last; empty when its record does not say."""
     leads = run.lead.get("leads", ())
     return str(leads[-1].get("owner", "")) if leads else ""
-
-
-def _over(over: NothingUnfinished, aim: Aim, env: str) -> str:
-    if over.finished is None:
-        return f"Nothing to {aim}: no run is unfinished in {env}."
-    end = over.finished.end
-    how = f": {end.text('summary')}" if end else ""
-    return f"Nothing to {aim}: run {over.finished.run} is finished{how}. Nothing was changed."

@@ -16,8 +16,10 @@ from test_engine_takeover import asked, killed
 
 from ops.engine.remains import Aim
 from ops.plan.bound import Refused
-from ops.records.journal import decode, encode
+from ops.records.journal import Journal, decode, encode
+from ops.records.runs import folder, known
 from ops.records.traces import unfinished
+from ops.tasks.machines import ops_state
 from ops.tasks.rescue import Rescue
 
 
@@ -33,7 +35,10 @@ class World:
     def go(self, aim: Aim, **flags: Any) -> int:
         with ExitStack() as stack:
             rescue = Rescue(
-                aim, self.loaded, yes=True, overtake=True, log="text", machines=lambda *_: self.lab.fleet(), **flags
+                aim,
+                self.loaded,
+                **{"yes": True, "overtake": True, "log": "text", **flags},
+                machines=lambda *_: self.lab.fleet(),
             )
             return rescue.go(stack)
 
@@ -80,6 +85,64 @@ def test_a_run_whose_plan_is_whole_is_forgotten_with_a_view_of_what_stands(
 ) -> None:
     assert world.go("abort", forget=True, reason="put right by hand") == 0
     assert "Write one" in capsys.readouterr().out
+
+
+def test_a_record_of_this_machine_is_closed_by_whoever_forgets_the_run_or_hears_that_it_is_over(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = ops_state(world.loaded)
+
+    def here(run: str) -> bool:
+        found = known(mine, run)
+        return found is not None and found.over
+
+    begun(mine, world.run.run)
+    assert world.go("abort", forget=True, reason="put right by hand") == 0
+    assert here(world.run.run)
+    begun(mine, "20260101T000000Z-ada-0001")
+    assert world.go("abort", run="20260101T000000Z-ada-0001") == 20, (
+        "nobody knows it, and nobody says that it is settled"
+    )
+    assert not here("20260101T000000Z-ada-0001")
+    assert world.go("abort", run="20260101T000000Z-ada-0001", forget=True, reason="long ago") == 0
+    assert here("20260101T000000Z-ada-0001")
+    assert "is finished" in capsys.readouterr().out
+    ended = world.lab.run(asked(world.lab)).run
+    begun(mine, ended)
+    assert world.go("resume", run=ended) == 0
+    assert here(ended), "somebody else has ended it"
+
+
+def begun(state: Path, run: str) -> None:
+    """A journal of a run whose process is gone."""
+    journal = Journal(folder(state, run).journal)
+    journal.write("run", 1, run=run, procedure="deploy", owner="ada@desk", pid=1, started="1", boot="b")
+    journal.close()
+
+
+@pytest.mark.parametrize(("aim", "code"), [("resume", 0), ("abort", 0)])
+def test_machines_are_told_in_lines_also_when_there_is_nothing_to_do_or_no_run(
+    world: World, capsys: pytest.CaptureFixture[str], aim: Aim, code: int
+) -> None:
+    assert world.go(aim, log="json", run="nobodys") == 20
+    said = capsys.readouterr()
+    (refused,) = map(json.loads, said.out.splitlines())
+    assert (refused["event"], refused["exit"]) == ("refused", 20)
+    assert "nobodys" in refused["findings"][0]["message"]
+    assert "no host knows a run nobodys" in said.err, "people read it there"
+    assert world.go("abort", log="json") == 0
+    capsys.readouterr()
+    assert world.go(aim, log="json") == code
+    (nothing,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (nothing["event"], nothing["exit"], "no run is unfinished" in nothing["summary"]) == (
+        "nothing-to-do",
+        0,
+        True,
+    )
+    assert world.go(aim, plan=True, json=True) == 10
+    assert json.loads(capsys.readouterr().out)["todo"] == []
+    assert world.go(aim) == 0
+    assert capsys.readouterr().out.startswith(f"Nothing to {aim}: ")
 
 
 def later(plan: Path, lead: Path) -> None:
