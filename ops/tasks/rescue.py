@@ -20,6 +20,7 @@ from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.observe import remaining
 from ops.observe.screen import JsonScreen, screen
+from ops.plan.bind import unwaivable
 from ops.plan.bound import Finding, Refused
 from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
@@ -33,13 +34,14 @@ from ops.tasks.flow import BROKE, NOTHING_TO_DO, actor
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
-from ops.tasks.wish import typed
+from ops.tasks.wish import listed, typed
 
 
 class Rescue:
     """One command that takes over a run.
 
-    ``without``: hosts that are left out. ``overtake``: though its lease is alive; ``forget``: only close the books.
+    ``without``: hosts that are left out; ``emergency``: checks that may fail. ``overtake``: though its lease is alive;
+    ``forget``: only close the books.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Rescue:
         run: str = "",
         reason: str = "",
         without: str = "",
+        emergency: str = "",
         overtake: bool = False,
         forget: bool = False,
         plan: bool = False,
@@ -62,7 +65,8 @@ class Rescue:
         self._loaded = loaded
         self._run = run
         self._reason = reason
-        self._without = tuple(dict.fromkeys(h.strip() for h in without.split(",") if h.strip()))
+        self._without = listed(without)
+        self._emergency = listed(emergency)
         self._overtake = overtake
         self._forget = forget
         self._plan = plan
@@ -132,6 +136,7 @@ class Rescue:
         told, failed = survey(links, asked)
         known = self._chosen(told, bool(failed))
         found = self._left_out(closable(known, told, links.fleet) if self._forget else load(known, told))
+        found = self._waived(found)
         desk = self._desk = Desk(
             self._loaded,
             found.run,
@@ -223,6 +228,18 @@ class Rescue:
                     )
                 )
         return replace(found, bound=left_out(found.bound, self._without, reason=self._reason))
+
+    def _waived(self, found: Unfinished) -> Unfinished:
+        """With the checks that may fail for whoever carries it on now. Its plan on the hosts stays as it was approved:
+        whoever comes next decides anew. Raises Refused."""
+        if not self._emergency:
+            return found
+        if remaining.backward(found, self._aim):
+            raise Refused.because("it goes back, and no check is asked on the way", "leave --emergency out")
+        if problems := unwaivable(found.bound.plan, self._emergency):
+            raise Refused(tuple(problems))
+        waived = tuple(sorted({*found.bound.waived, *self._emergency}))
+        return replace(found, bound=replace(found.bound, waived=waived))
 
     def _shown(self, found: Unfinished) -> str:
         if not found.stored:

@@ -85,9 +85,9 @@ def wish(
         answers={name: value for name, value in answers.items() if value},
         looked=looked or {},
         options=frozenset(options),
-        hosts=_listed(hosts),
-        without=_listed(without),
-        waived=_listed(emergency),
+        hosts=listed(hosts),
+        without=listed(without),
+        waived=listed(emergency),
         reason=reason,
         plan=plan or bool(plan_out),
         format=shown,
@@ -98,7 +98,8 @@ def wish(
     )
 
 
-def _listed(given: str) -> tuple[str, ...]:
+def listed(given: str) -> tuple[str, ...]:
+    """The words of a flag that takes several, separated by commas."""
     return tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
 
 
