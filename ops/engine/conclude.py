@@ -41,6 +41,8 @@ class Conclusion:
     stuck: Mapping[str, str] = field(default_factory=dict)
     onward: bool = False
     """Whether it is finished by going on with it, not by taking it back."""
+    anchor: str = ""
+    """Where hands go on on the page, in the direction the run goes."""
     untouched: bool = False
     """Whether nothing was changed and nothing is to be gone on with."""
     ended_as: int | None = None
@@ -120,17 +122,22 @@ def carry_back(turns: Turns, course: Course) -> Conclusion:
 def _back(turns: Turns, course: Course, failures: tuple[Failure, ...], why: str) -> Conclusion:
     """Takes the run back, unless it has come too far for that."""
     plan = turns.bound.plan
-    stopped = {f.host: f"stopped at {f.address} ({f.title})" for f in failures}
     if plan.forward_after and turns.ledger.succeeded(plan.forward_after):
         summary = f"{why}; past {plan.forward_after} this run only goes forward: mend the cause, then resume it"
-        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True)
+        return _only_onward(summary, failures)
     course.turn_back()
     undo = Undo(turns, course)
     if passed := undo.passed():
         work, reason = passed
         summary = f"{why}; nothing is taken back, because {work.address} on {work.host} can't be: {reason}"
-        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True)
+        return _only_onward(summary, failures)
     return _take_back(turns, course, undo, failures, why)
+
+
+def _only_onward(summary: str, failures: tuple[Failure, ...]) -> Conclusion:
+    stopped = {f.host: f"stopped at {f.address} ({f.title})" for f in failures}
+    at = failures[0].address if failures else ""
+    return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stopped, onward=True, anchor=at)
 
 
 def _by_choice(turns: Turns, course: Course, failures: tuple[Failure, ...], why: str) -> Conclusion:
@@ -148,7 +155,8 @@ def _without(course: Course) -> Conclusion:
     summary = (
         f"done, but not on {', '.join(sorted(stuck))}: resume it when the host is back, or resume it without the host"
     )
-    return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, stuck=stuck, onward=True)
+    first, _ = course.dropped[min(course.dropped)]
+    return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, stuck=stuck, onward=True, anchor=first.address)
 
 
 def overtaken(why: str, failures: tuple[Failure, ...] = ()) -> Conclusion:
@@ -178,7 +186,8 @@ def _take_back(turns: Turns, course: Course, undo: Undo, failures: tuple[Failure
     stuck |= {w.host: f"{w.address}: a person did this and must take it back: {w.step.title}" for w in by_hand}
     if stuck:
         summary = f"{why}; not back: {', '.join(sorted(stuck))}"
-        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stuck)
+        at = f"undo.{undo.failures[0].address}" if undo.failures else "undo"
+        return Conclusion(exit_code=NEEDS_HUMAN, summary=summary, failures=failures, stuck=stuck, anchor=at)
     return Conclusion(exit_code=TAKEN_BACK, summary=f"{why}; every host is back where it was", failures=failures)
 
 

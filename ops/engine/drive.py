@@ -165,7 +165,7 @@ class Drive:
             hosts=tallies(ledger) if ledger else {},
             failures=conclusion.failures,
             stuck=dict(conclusion.stuck),
-            anchor=conclusion.failures[0].address if conclusion.failures and code == NEEDS_HUMAN else "",
+            anchor=conclusion.anchor if code == NEEDS_HUMAN else "",
             next_command=next_command(bound.plan, self.actor, conclusion, touched=bool(ledger and ledger.begun())),
             seconds=time.monotonic() - self._began,
             execs=dict(self.links.execs),

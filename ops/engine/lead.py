@@ -47,7 +47,10 @@ def taken_over(
 ) -> Lead:
     """The record with one more who leads it. ``known`` is empty for a run of the version before."""
     first = dict(known) or dict(began(bound, stored, run, "unknown", bound.plan.procedure).data)
-    leads = [*first.get("leads", []), {"owner": owner, "what": what, "at": now(), "reason": why}]
+    led: dict[str, Any] = {"owner": owner, "what": what, "at": now(), "reason": why}
+    if bound.waived:
+        led["waived"] = list(bound.waived)
+    leads = [*first.get("leads", []), led]
     return Lead(data={**first, "leads": leads}, at=now())
 
 

@@ -30,6 +30,8 @@ class Ending:
     seconds: float = 0.0
     old: bool = False
     """Whether it is so long ago that a check says little about now."""
+    left: str = ""
+    """What an undo left lying, which harms nobody: it only warns."""
 
     @property
     def good(self) -> bool:

@@ -15,22 +15,26 @@ from ops.plan.bound import Work
 
 @dataclass(frozen=True, kw_only=True)
 class NativeCall:
-    """What a native gets. ``secrets`` are by name; ``say`` takes progress (redacted before anybody sees it);
-    ``stopping`` tells whether it should give up soon."""
+    """What a native gets. ``secrets`` are by name, and none on the way back: a rescue must not wait for a vault.
+    ``say`` takes progress (redacted before anybody sees it); ``stopping`` tells whether it should give up soon.
+    ``done``: the ids of its stage's steps that went well there in this run, as far as anybody knows."""
 
     work: Work
     values: Mapping[str, str]
     secrets: Mapping[str, bytes]
     say: Callable[[str], None]
     stopping: Callable[[], bool]
+    done: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativeResult:
-    """How it went; ``text`` says why when it is not ``ok``."""
+    """How it went; ``text`` says why when it is not ``ok``. ``left``: what an undo could not reach and left lying, with
+    what becomes of it; that only warns."""
 
     ok: bool
     text: str = ""
+    left: str = ""
 
 
 Native: TypeAlias = Callable[[NativeCall], NativeResult]

@@ -26,15 +26,20 @@ class Locked(Exception):
     """Another run holds a resource of this environment; nothing was changed, and what was taken is given back.
 
     ``host``: where it is held; ``holder``: the lease's fields (run, owner, purpose, …); ``text``: as the host said it.
+    ``changed``: what is not as it was shown any more, when the other run has come and gone since.
     """
 
-    def __init__(self, host: str, resource: str, holder: Mapping[str, str], text: str) -> None:
+    def __init__(
+        self, host: str, resource: str, holder: Mapping[str, str], text: str, changed: tuple[Finding, ...] = ()
+    ) -> None:
         who = f"{holder.get('owner', 'somebody')} ({holder.get('purpose', 'unknown purpose')})"
-        super().__init__(f"{host}: {resource} is held by {who}, run {holder.get('run', 'unknown')}")
+        when = "was held meanwhile" if changed else "is held"
+        super().__init__(f"{host}: {resource} {when} by {who}, run {holder.get('run', 'unknown')}")
         self.host = host
         self.resource = resource
         self.holder = dict(holder)
         self.text = text
+        self.changed = changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,8 @@ class Outcome:
     stuck: Mapping[str, str] = field(default_factory=dict)
     """Hosts that are not back, with what is where."""
     anchor: str = ""
-    """The page's anchor (``stage.step``) to go on from by hand, when a human is needed."""
+    """The page's anchor to go on from by hand, when a human is needed: ``stage.step``, on the way back
+    ``undo.stage.step``, or ``undo``."""
     next_command: str = ""
     seconds: float = 0.0
     execs: Mapping[str, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ops.engine import unfinished
+from ops.engine import between, unfinished
 from ops.engine.events import Observer, Probed
 from ops.engine.fleet import Links
 from ops.engine.frames import FrameError
@@ -96,10 +96,11 @@ def prepare(
 
 
 def with_unfinished(asked: Inquiry, plan: Plan, state: str) -> Inquiry:
-    """With the question for runs that nobody has finished, where the plan changes something."""
+    """With the questions for runs that nobody has finished and for the lease, where the plan changes something."""
     if plan.lease is None or not plan.changes:
         return asked
-    return replace(asked, questions=(*asked.questions, unfinished.question(state)))
+    more = (unfinished.question(state), between.question(state, plan.lease.resources))
+    return replace(asked, questions=(*asked.questions, *more))
 
 
 def refuse_unfinished(

@@ -6,12 +6,14 @@ import secrets as entropy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ops.engine import between
 from ops.engine.crew import Crew
 from ops.engine.fleet import Links
 from ops.engine.parallel import each
 from ops.engine.prepare import Prepared, redacted, refuse_unfinished, with_unfinished
 from ops.engine.probe import ProbeFailed, answers, inquiry, script
 from ops.engine.session import StepOrder
+from ops.engine.survey import survey
 from ops.engine.transport.errors import TransportError
 from ops.plan.bind import bind
 from ops.plan.bound import Bound, Finding, Refused
@@ -24,7 +26,8 @@ def recheck(prepared: Prepared, crew: Crew, links: Links, redact: Callable[[str]
     """Asks every machine with a session again and binds again. Values of the ops machine are pinned and not asked:
     the lease guards the hosts, and what was shown names exactly what will be done.
 
-    Raises Refused: with what differs, with failed checks, or with machines that went away meanwhile.
+    Raises Refused: with what differs, with failed checks, or with machines that went away meanwhile. Locked, when it
+    differs because another run has held the lease since the probe.
     """
     plan = prepared.bound.plan
     results = each(crew.machines, lambda m: _ask(prepared, crew, m))
@@ -41,11 +44,17 @@ def recheck(prepared: Prepared, crew: Crew, links: Links, redact: Callable[[str]
     if problems:
         raise Refused(tuple(problems))
     refuse_unfinished(plan, collected, links, prepared.run, prepared.dead)
-    again = bind(plan, replace(prepared.ask, hosts=()), Facts(answers=collected), prepared.run)
-    changed = differences(prepared.bound, again)
-    if changed:
-        remedy = "somebody changed it meanwhile: look at the plan again (--plan), then decide anew"
-        raise Refused(tuple(Finding(host=m, address="", message=said, remedy=remedy) for m, said in changed))
+    try:
+        again = bind(plan, replace(prepared.ask, hosts=()), Facts(answers=collected), prepared.run)
+        if changed := differences(prepared.bound, again):
+            remedy = "somebody changed it meanwhile: look at the plan again (--plan), then decide anew"
+            raise Refused(tuple(Finding(host=m, address="", message=said, remedy=remedy) for m, said in changed))
+    except Refused as refused:
+        if plan.lease and between.held(prepared.facts.answers, collected):
+            told, _ = survey(links, plan.lease.hosts)
+            if locked := between.passed(told, prepared.run, frozenset(plan.lease.resources), refused.findings):
+                raise locked from refused
+        raise
     return again
 
 

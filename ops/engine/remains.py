@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ops.engine.turn import recorded
 from ops.plan.bound import Bound, Refused, Work, works
 from ops.plan.canonical import Unreadable, parse
-from ops.plan.model import Plan
+from ops.plan.model import OPS, Change, Plan, address
 from ops.plan.preamble import PREAMBLE
-from ops.plan.wire import backward
+from ops.plan.wire import backward, undo_reads
 from ops.records.traces import Attempt, Direction, Known, Told, unfinished
 from ops.records.traces import known as runs_known
 
@@ -60,15 +60,35 @@ class Unfinished:
         """The turns that were begun."""
         return frozenset((a, h) for (a, h, d), at in self.record().items() if d == "forward" and at.began)
 
+    def unseen(self) -> Iterator[tuple[Work, bool]]:
+        """Changes at ops that may have been begun and of which nobody here has a record: what another machine did for
+        itself, and native operations. Each with whether it surely went well: what comes only after it was begun."""
+        plan, begun = self.bound.plan, self.begun()
+        last = max((i for i, st in enumerate(plan.stages) if any(w.key in begun for w in works((st,)))), default=-1)
+        for i, stage in enumerate(plan.stages[: last + 1]):
+            for work in works((stage,)):
+                if (
+                    work.place != OPS
+                    or work.key not in self.bound.todo - begun
+                    or not isinstance(work.step.act, Change)
+                ):
+                    continue
+                behind = stage.steps[stage.steps.index(work.step) + 1 :]
+                # a stage of several hosts may have been left behind without one of them
+                passed = i < last and len(stage.hosts) == 1
+                yield work, passed or any((address(stage, s), work.host) in begun for s in behind)
+
 
 def to_serve(found: Unfinished, aim: Aim) -> Bound:
     """The bound plan with only those turns to do that a secret may be needed for: on the way back, those that are taken
     back. A rescue must not wait for a vault."""
     if aim != "abort" and found.direction == "forward":
         return found.bound
-    begun = found.begun()
-    todo = (w.key for w in works(found.bound.plan.stages) if w.key in begun and backward(w.step) is not None)
-    return replace(found.bound, todo=frozenset(todo))
+    begun = found.begun() | {work.key for work, _ in found.unseen()}
+    plan = found.bound.plan
+    stages = tuple(replace(st, steps=tuple(replace(s, reads=undo_reads(s)) for s in st.steps)) for st in plan.stages)
+    todo = (w.key for w in works(stages) if w.key in begun and backward(w.step) is not None and not w.step.undo_native)
+    return replace(found.bound, plan=replace(plan, stages=stages), todo=frozenset(todo))
 
 
 class NothingUnfinished(Exception):

@@ -28,9 +28,9 @@ from ops.engine.turn import Person, Turns
 from ops.plan.bound import Bound, Refused, Work, works
 from ops.plan.identity import identity
 from ops.plan.leaving import leaving_stages
-from ops.plan.model import OPS, Change
+from ops.plan.model import Change
 from ops.records.journal import JournalDamaged, read
-from ops.records.runs import folder
+from ops.records.runs import close, folder
 from ops.records.traces import Attempt, Damaged, Direction, Told
 from ops.records.traces import known as runs_known
 
@@ -123,7 +123,9 @@ def forget(
             holder.retake(seen, nonce, actor.owner, actor.purpose)
         try:
             _still_open(found, crew, nonce)
-            drive.last_word(crew, NEEDS_HUMAN, f"settled by hand by {actor.owner}: {actor.reason}", final=True)
+            said = f"settled by hand by {actor.owner}: {actor.reason}"
+            drive.last_word(crew, NEEDS_HUMAN, said, final=True)
+            close(ops_state, found.run, NEEDS_HUMAN, drive.clean(said))
         finally:
             if holder:
                 holder.give()
@@ -209,12 +211,9 @@ def _recall(found: Unfinished, aim: Aim, turns: Turns) -> None:
     for result in each({w.place for w, _ in open_}, settle).values():
         if isinstance(result, Exception):
             raise result
-    if aim == "abort":  # nobody here knows what was done at the other's machine: its undo finds out by itself
-        known = {w.key for w, _ in every}
-        begun = [i for i, st in enumerate(plan.stages) if any(w.stage.id == st.id for w, _ in every)]
-        for work in works(plan.stages[: max(begun, default=-1) + 1]):
-            if work.place == OPS and work.key in found.bound.todo - known and isinstance(work.step.act, Change):
-                ledger.recall(work, "forward", None)
+    if going == "undo":  # nobody here knows how it went: its undo finds out by itself
+        for work, passed in found.unseen():
+            ledger.recall(work, "forward", Ending(outcome="done") if passed else None)
 
 
 def _again(found: Unfinished, crew: Crew, nonce: str) -> dict[str, Told]:

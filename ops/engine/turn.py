@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from ops.engine.crew import Crew
@@ -102,7 +103,7 @@ class Turns:
     def holds(self, work: Work, name: str, text: str) -> Ending:
         """Asks a probe where the step runs; ``good`` when it holds. ``name`` tells it from others of the step."""
         attempt = self.ledger.attempt(work.host, work.address, name)
-        block = wire.probe(work.step.reads, text)
+        block = wire.probe(wire.named(work.step.reads, [text]), text)
         return self._order(work, name, attempt, "check", block, 30, lambda _: None)
 
     def settle(self, work: Work, direction: str, attempt: int, ask: Literal["wait", "end"]) -> Ending:
@@ -252,6 +253,7 @@ class Turns:
             secrets={n: d for n, d in self._secrets.items() if n in step.reads},
             say=say,
             stopping=self._stopping.is_set,
+            done=frozenset(s.id for s in work.stage.steps if self._went_well(replace(work, step=s))),
         )
         try:
             result = native(call)
@@ -269,7 +271,11 @@ class Turns:
             seen = self._order(work, "seen", attempt, "check", waited, step.act.within + GRACE, lambda _: None)
             if not seen.good:
                 return Ending(outcome=seen.outcome, cause=seen.cause, code=seen.code, tail=said + seen.tail)
-        return Ending(outcome="done", tail=said)
+        return Ending(outcome="done", tail=said, left=result.left)
+
+    def _went_well(self, work: Work) -> bool:
+        ending = self.ledger.ending(work)
+        return ending is not None and ending.good
 
 
 class _Lines:

@@ -10,7 +10,7 @@ from ops.engine.course import Course
 from ops.engine.events import Undone
 from ops.engine.outcome import NEEDS_HUMAN, Failure, failed
 from ops.engine.turn import Turns
-from ops.plan.bound import Work
+from ops.plan.bound import Finding, Work
 from ops.plan.model import Back, Change, Irreversible
 
 
@@ -66,6 +66,8 @@ class Undo:
                 return
             ending = self._turns.backward(work)
             if ending is None or ending.good:
+                if ending and ending.left:
+                    self._course.warn(Finding(host=host, address=work.address, message=ending.left))
                 continue
             with self._lock:
                 self.fenced = self.fenced or ending.outcome == "fenced"

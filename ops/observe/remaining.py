@@ -25,7 +25,7 @@ def todo(found: Unfinished, aim: Aim) -> tuple[Work, ...]:
     if not backward(found, aim):
         done = found.done()
         return tuple(w for w in works if w.key not in done)
-    begun, undone = found.begun(), found.undone()
+    begun, undone = found.begun() | {work.key for work, _ in found.unseen()}, found.undone()
     return tuple(w for w in reversed(works) if w.key in begun - undone and _undoes(w))
 
 
@@ -41,6 +41,8 @@ def text(found: Unfinished, aim: Aim) -> str:
     ]
     if found.known.end:
         lines.append(f"  it said     {found.known.end.text('summary')}")
+    if found.bound.waived and not backward(found, aim):
+        lines.append(f"  waived      {', '.join(found.bound.waived)}: may fail, which only warns")
     works = todo(found, aim)
     lines += ["", "Would take back, in this order:" if backward(found, aim) else "Would do, in this order:"]
     lines += [f"  {hosts:<16} {title} [{address}]" for address, title, hosts in _grouped(works)]
@@ -58,6 +60,7 @@ def data(found: Unfinished, aim: Aim) -> str:
         "direction": found.direction,
         "aim": aim,
         "lead": dict(found.known.lead),
+        "waived": list(found.bound.waived),
         "done": sorted(map(list, found.done())),
         "undone": sorted(map(list, found.undone())),
         "todo": [[w.address, w.host] for w in todo(found, aim)],

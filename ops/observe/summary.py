@@ -35,12 +35,16 @@ def text(outcome: Outcome, log: str, page: str = "") -> str:
         lines += [f"  {host:<8} {what}" for host, what in sorted(outcome.stuck.items())]
     if outcome.warnings:
         lines += ["Warnings:", findings(outcome.warnings)]
-    if outcome.exit == NEEDS_HUMAN and page and outcome.anchor:
-        lines.append(f"By hand:  {page}#{outcome.anchor}")
+    if by_hand := _by_hand(outcome, page):
+        lines.append(f"By hand:  {by_hand}")
     lines.append(f"Log:      {log}")
     if outcome.next_command:
         lines.append(f"Next:     {outcome.next_command}")
     return "\n".join(lines)
+
+
+def _by_hand(outcome: Outcome, page: str) -> str:
+    return f"{page}#{outcome.anchor}" if outcome.exit == NEEDS_HUMAN and page and outcome.anchor else ""
 
 
 def _done(outcome: Outcome) -> str:
@@ -85,8 +89,9 @@ def _tally(tally: Tally) -> str:
     return " · ".join(parts) or "nothing to do"
 
 
-def data(outcome: Outcome, log: str) -> dict[str, Any]:
-    """The summary for machines: the fields of the last JSON line."""
+def data(outcome: Outcome, log: str, page: str = "") -> dict[str, Any]:
+    """The summary for machines: the fields of the last JSON line. ``page``: path of the page, told with the place to go
+    on at where a human is needed."""
     reason = outcome.failures[0] if outcome.failures else None
     return {
         "exit": outcome.exit,
@@ -119,6 +124,7 @@ def data(outcome: Outcome, log: str) -> dict[str, Any]:
         "stuck": dict(outcome.stuck),
         "execs": dict(outcome.execs),
         "barriers": outcome.barriers,
+        "page": _by_hand(outcome, page),
         "log": log,
         "next": outcome.next_command,
     }

@@ -6,7 +6,7 @@ Only a Bound plan can be executed, and only `bind` makes one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ops.plan.bound import WITHOUT, Ask, Bound, Finding, Refused
 from ops.plan.facts import Facts, computed_at, done_key, stage_key, step_key, value_key
@@ -78,7 +78,7 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
         Finding(host=host, address="", message=f"could not be reached: {why}", remedy=_AWAY)
         for host, why in facts.unreachable.items()
     ]
-    problems += _unwaivable(plan, ask)
+    problems += unwaivable(plan, ask.waived)
     problems += _computed(plan, facts, values)
     warnings: list[Finding] = []
     for stage, step in plan.preflight():
@@ -113,13 +113,12 @@ def bind(plan: Plan, ask: Ask, facts: Facts, run: str) -> Bound:
     )
 
 
-def _unwaivable(plan: Plan, ask: Ask) -> list[Finding]:
+def unwaivable(plan: Plan, names: Iterable[str]) -> list[Finding]:
+    """What is wrong with names of checks that are to be waived: only a check of the plan can be."""
     can = [address(st, s) for st in plan.stages for s in st.steps if isinstance(s.act, Check)]
     remedy = f"what can be waived here: {', '.join(can) or 'nothing'}"
     return [
-        at_ops(f"{name} is no check of this plan, so it can't be waived", remedy)
-        for name in ask.waived
-        if name not in can
+        at_ops(f"{name} is no check of this plan, so it can't be waived", remedy) for name in names if name not in can
     ]
 
 

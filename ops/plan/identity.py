@@ -8,8 +8,8 @@ from ops.plan.bound import Bound, works
 from ops.plan.canonical import digest, to_data
 from ops.plan.model import OPS
 
-PERSONAL = frozenset({"RUN", "OWNER"})
-"""Values that tell who does it and when, not what: another person may execute a plan that was approved."""
+PERSONAL = frozenset({"RUN", "OWNER", "REASON"})
+"""Values that tell who does it, when and why, not what: another person may execute a plan that was approved."""
 ABOUT = "ABOUT_"
 """What the names of values begin with that only inform whoever confirms, and change with every look."""
 
@@ -17,7 +17,7 @@ ABOUT = "ABOUT_"
 def identity(bound: Bound) -> str:
     """SHA-256, in hex, over the plan, its values, what is to be done and what is in place.
 
-    Who does it and the run's id are left out, and so are warnings, whose texts change with every look.
+    Who does it and why, and the run's id, are left out, and so are warnings, whose texts change with every look.
     """
     values = tuple((m, tuple(p for p in pairs if not _informs(p[0]))) for m, pairs in bound.values)
     data = to_data(replace(bound, values=values, warnings=()))

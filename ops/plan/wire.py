@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -32,20 +33,38 @@ def backward(step: Step) -> str | None:
 
 def undone(reads: Iterable[str], undo: Undo) -> str | None:
     """The block of one undo, for a step that reads ``reads``."""
+    body = _undoing(undo)
+    return block(named(reads, body), body) if body else None
+
+
+def undo_reads(step: Step) -> tuple[str, ...]:
+    """What the block that takes the step back reads: of the step's variables those that it names. To take back must not
+    need the secret that doing needed."""
+    return named(step.reads, _undoing(step.act.undo) if isinstance(step.act, Change) else [])
+
+
+def named(reads: Iterable[str], body: Iterable[str]) -> tuple[str, ...]:
+    """Those of the variables that the texts name."""
+    text = "\n".join(body)
+    return tuple(name for name in reads if re.search(rf"(?<![A-Z0-9_]){name}(?![A-Z0-9_])", text))
+
+
+def _undoing(undo: Undo) -> list[str]:
+    """The lines of an undo; none where there is nothing to take back."""
     match undo:
         case Back(run=run, until=until, within=within, unless=unless):
             kept = [function("unless", unless), "kept"] if unless else []
-            return block(reads, [*kept, function("done_when", until), "already", run, f"await {within}"])
+            return [*kept, function("done_when", until), "already", run, f"await {within}"]
         case Irreversible(why=why, when=when, otherwise=otherwise):
             if not when or otherwise is None or isinstance(otherwise, Keep):
-                return None
+                return []
             bar = f"! barred >/dev/null 2>&1 || {{ echo {quote(f'cannot be undone: {why}')} >&2; exit 40; }}"
             barred = [function("barred", when), bar]
             kept = [function("unless", otherwise.unless), "kept"] if otherwise.unless else []
             done = [function("done_when", otherwise.until), "already", otherwise.run, f"await {otherwise.within}"]
-            return block(reads, [*kept, *barred, *done])
+            return [*kept, *barred, *done]
         case Keep():
-            return None
+            return []
         case _:
             assert_never(undo)
 

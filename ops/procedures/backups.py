@@ -25,6 +25,8 @@ OPEN, KEEP, DISCARD = "backup.open", "backup.keep", "backup.discard"
 """Operations on the store."""
 INSTALL = "Install them, e.g. `sudo apt-get install age curl jq zstd`."
 """The remedy where tools are missing."""
+KEPT = "keep"
+"""The id of the step that makes it a backup."""
 MAKING = ("backup", "gate", "present")
 """What the ids of stages begin with that make a backup."""
 
@@ -310,7 +312,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
         )
     )
     return Step(
-        id="keep",
+        id=KEPT,
         title="Make it a backup: the manifest comes last",
         why="what has no manifest is no backup; with it, the bucket alone tells everything",
         act=Change(

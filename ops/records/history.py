@@ -10,7 +10,7 @@ from typing import Literal
 
 from ops.plan.model import OPS
 from ops.records.journal import Entry
-from ops.records.runs import NEEDS_HUMAN, Run
+from ops.records.runs import Run
 from ops.records.traces import Known, Told, known
 
 State = Literal["finished", "running", "unfinished", "abandoned", "interrupted", "unreadable"]
@@ -139,7 +139,7 @@ def _state(run: Known, mine: Run | None, code: int | None, told: Mapping[str, To
 
 def _alone(run: Run) -> Past:
     """A run that only this machine knows, such as a command in a container."""
-    left = run.state == "finished" and run.exit == NEEDS_HUMAN and run.procedure != "exec"
+    left = run.state == "finished" and not run.over
     return Past(
         run=run.folder.run,
         state="unfinished" if left else run.state,

@@ -16,12 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ops.records.journal import Entry, JournalDamaged, Reading, read
+from ops.records.journal import Entry, Journal, JournalDamaged, Reading, read
 
 KEPT = 200
 """Folders of runs that stay on this machine."""
-WANTED = 30 * 86_400
-"""Seconds for which the folder of a run that is not over stays in any case."""
 NEEDS_HUMAN = 40
 """How a run ends that is over for whoever began it, but not for its hosts."""
 
@@ -84,8 +82,15 @@ class Run:
     leads: tuple[str, ...] = ()
     """Who led it from here, in order."""
     direction: str = "forward"
+    closed: bool = False
+    """Whether it is over for its hosts, too, however it ended: so somebody here was told."""
     problem: str = ""
     """Why it is unreadable."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody has to carry it on, as far as this machine knows."""
+        return self.closed or (self.state == "finished" and self.exit != NEEDS_HUMAN) or self.procedure == "exec"
 
 
 def folder(ops_state: Path, run: str) -> Folder:
@@ -111,9 +116,23 @@ def known(ops_state: Path, run: str) -> Run | None:
     return _run(where) if where.journal.exists() else None
 
 
+def close(ops_state: Path, run: str, code: int, summary: str) -> bool:
+    """Notes in this machine's journal of a run that it is over: somebody else ended it, or it was settled by hand.
+    False where there is nothing to note: no journal, an end that is known, or a process that still leads it."""
+    here = known(ops_state, run)
+    if here is None or here.over or here.state in ("running", "unreadable"):
+        return False
+    journal = Journal(here.folder.journal)
+    try:
+        journal.write("end", now(), exit=code, summary=summary, closed=1)
+    finally:
+        journal.close()
+    return True
+
+
 def prune(ops_state: Path, keep: int = KEPT) -> None:
     """Removes the oldest folders beyond the newest ``keep``, logs included. Those of runs that somebody may have to
-    carry on stay for 30 days. Best effort: whatever can't be removed now is tried again by the next command."""
+    carry on stay. Best effort: whatever can't be removed now is tried again by the next command."""
     base = ops_state / "runs"
     with suppress(OSError):
         found = sorted((path for path in base.iterdir() if path.is_dir()), key=_age, reverse=True)
@@ -129,16 +148,13 @@ def _age(path: Path) -> tuple[float, str]:
 
 
 def _wanted(where: Folder) -> bool:
-    """Whether it may be of a run that is not over, and is not too old for that."""
-    if time.time() - _age(where.path)[0] > WANTED:
-        return False
+    """Whether it may be of a run that is not over."""
     try:
-        run = summary(where, read(where.journal))
+        return not summary(where, read(where.journal)).over
     except FileNotFoundError:
         return False
     except JournalDamaged:
         return True
-    return run.state != "finished" or run.exit == NEEDS_HUMAN
 
 
 def _run(where: Folder) -> Run:
@@ -173,12 +189,13 @@ def summary(where: Folder, reading: Reading) -> Run:
         reason=head.text("reason"),
         leads=tuple(e.text("owner") for e in leads),
         direction=turns[-1].text("direction") if turns else "forward",
+        closed=end is not None and bool(end.number("closed")),
     )
 
 
 def _state(lead: Entry, end: Entry | None) -> State:
     if end is not None:
-        return "interrupted" if end.number("exit") == 130 else "finished"
+        return "interrupted" if end.number("exit") == 130 and not end.number("closed") else "finished"
     pid = lead.number("pid")
     alive = lead.text("boot") == _boot() and bool(lead.text("started")) and _started(pid) == lead.text("started")
     return "running" if alive else "abandoned"

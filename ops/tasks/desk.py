@@ -128,7 +128,7 @@ class Desk:
         self.say(summary.text(outcome, log, page))
         untold = self._post()
         self.write(
-            "info" if outcome.exit == DONE else "error", "summary", **summary.data(outcome, log), not_told=untold
+            "info" if outcome.exit == DONE else "error", "summary", **summary.data(outcome, log, page), not_told=untold
         )
         return outcome.exit
 

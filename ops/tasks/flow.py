@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from ops.engine.execute import execute
@@ -28,6 +29,7 @@ from ops.tasks import saved
 from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
 from ops.tasks.fetching import plan_secrets
+from ops.tasks.gating import turned
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
@@ -117,7 +119,8 @@ class Flow:
             prepared = prepare(plan, ask, links, secrets, self._run, desk.tell(), desk.redact, self._gone)
         bound = prepared.bound
         if expected is not None and (told := differences(expected.bound, bound)):
-            raise Refused(tuple(Finding(host=m, address="", message=f"not as it was: {said}") for m, said in told))
+            changed = tuple(Finding(host=m, address="", message=f"not as it was: {said}") for m, said in told)
+            raise Refused((*turned(expected.bound, bound), *changed))
         if self._wish.plan:
             return self._show(prepared, ask)
         if bound.empty:
@@ -127,14 +130,15 @@ class Flow:
         if plan.changes and not self._confirmed(prepared):
             desk.say("Not confirmed; nothing was changed.")
             return REFUSED
-        desk.news.about(bound, reason=self._wish.reason)
+        reason = ask.answers.get("REASON", self._wish.reason)
+        desk.news.about(bound, reason=reason)
         with desk.screen:
             outcome = execute(
                 prepared,
                 links,
                 secrets,
                 desk.tell(),
-                actor=actor(plan.procedure, self._wish.reason),
+                actor=actor(plan.procedure, reason),
                 ops_state=ops_state(self._loaded),
                 natives=natives(self._loaded),
                 person=desk.person,
@@ -152,7 +156,7 @@ class Flow:
         if not wish.plan_file:
             return (
                 Ask(
-                    answers=self._answers(plan, wish.answers),
+                    answers=self._answers(plan, {**wish.looked, **wish.answers}),
                     options=wish.options,
                     hosts=wish.hosts,
                     without=wish.without,
@@ -164,9 +168,8 @@ class Flow:
         if (found.procedure, found.environment) != (wish.procedure, wish.env):
             message = f"{wish.plan_file} holds a plan for {found.procedure} in {found.environment}"
             raise Refused((_finding(message, f"inv {found.procedure} --env {found.environment} --plan-file …"),))
-        answers = {**found.ask.answers, **wish.answers}
         ask = Ask(
-            answers=answers,
+            answers=_asked(plan, {**wish.looked, **found.ask.answers, **wish.answers}),
             options=found.ask.options | wish.options,
             hosts=wish.hosts or found.ask.hosts,
             without=wish.without or found.ask.without,
@@ -188,7 +191,7 @@ class Flow:
                     for n, flag in zip(missing, told, strict=True)
                 )
             )
-        return {n: v for n, v in given.items() if n in asked or n != "REASON"}
+        return _asked(plan, given)
 
     # ------------------------------------------------------------ showing and asking
 
@@ -199,7 +202,8 @@ class Flow:
         print(self._desk.redact(shown(bound, self._wish.format, self._loaded)))
         if self._wish.plan_out:
             path = Path(self._wish.plan_out)
-            digest = saved.write(path, self._wish.procedure, ask, bound)
+            kept = {n: v for n, v in ask.answers.items() if n not in self._wish.looked or n in self._wish.answers}
+            digest = saved.write(path, self._wish.procedure, replace(ask, answers=kept), bound)
             print(
                 f"Saved to {path} (digest {digest[:12]}…); execute it with: inv {self._wish.procedure}"
                 f" --env {self._wish.env} --plan-file {path}",
@@ -221,6 +225,12 @@ def actor(purpose: str, reason: str = "") -> Actor:
     """Whoever types this."""
     owner = f"{getpass.getuser()}@{socket.gethostname()}"
     return Actor(owner=owner, purpose=purpose, again=typed(), reason=reason)
+
+
+def _asked(plan: Plan, given: Mapping[str, str]) -> dict[str, str]:
+    """The answers for a plan. A reason may always be given; where none is asked for, only the records have it."""
+    reasoned = any(v.name == "REASON" and isinstance(v.source, Asked) for v in plan.vars)
+    return {n: v for n, v in given.items() if reasoned or n != "REASON"}
 
 
 def _finding(message: str, remedy: str) -> Finding:

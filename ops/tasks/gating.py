@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 from ops.inventory.load import Loaded
+from ops.plan.bound import Bound, Finding
+from ops.plan.model import OPS
+from ops.procedures.gate import ANSWER
 
 
 def young(loaded: Loaded) -> bool:
@@ -30,6 +33,18 @@ def young(loaded: Loaded) -> bool:
             return False
     print(f"Every backup is newer than {wanted.newer_than}: none is made before a migration.", file=sys.stderr)
     return True
+
+
+def turned(was: Bound, now: Bound) -> tuple[Finding, ...]:
+    """Why a saved plan's backup before the migration is another matter today, for people; nothing where it is not."""
+    before, today = was.value(OPS, ANSWER), now.value(OPS, ANSWER)
+    if (before, today) == ("no", "yes"):
+        message = "the backup that was young enough when the plan was saved is too old by now"
+    elif (before, today) == ("yes", "no"):
+        message = "a backup that is young enough was made since the plan was saved"
+    else:
+        return ()
+    return (Finding(host=OPS, address="", message=message, remedy="Make the plan again, with --plan-out"),)
 
 
 def before_live(loaded: Loaded) -> str:

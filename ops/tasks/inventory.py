@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 @task(
+    auto_shortflags=False,
     help={
         "env": ENV_HELP,
         "values": "also fetch every variable and secret and check it against its rules (--no-values: the file only)",
-    }
+    },
 )
 def check(ctx: Context, env: str = "", values: bool = True) -> None:
     """Check an inventory and the variables of its environment; contacts no host."""
@@ -112,7 +113,7 @@ def schema(_: Context) -> None:
     print(schema_text(), end="")
 
 
-@task(help={"check": "change nothing; exit 1 when docs/inventory.md is stale"})
+@task(auto_shortflags=False, help={"check": "change nothing; exit 1 when docs/inventory.md is stale"})
 def reference(_: Context, check: bool = False) -> None:
     """Write docs/inventory.md, the reference of every key, from the models."""
     from ops.inventory.reference import reference_text

@@ -105,10 +105,19 @@ def _locked(error: Locked, what: str, again: str, status: str) -> Refusal:
     holder = error.holder
     at = holder.get("at", "")
     since = f", since {datetime.fromtimestamp(int(at), UTC):%Y-%m-%d %H:%M:%S} UTC" if at.isdigit() else ""
-    message = (
-        f"{error.resource} is held by {holder.get('owner') or 'somebody'} for {holder.get('purpose') or 'something'}"
+    who = (
+        f"{holder.get('owner') or 'somebody'} for {holder.get('purpose') or 'something'}"
         f" (run {holder.get('run') or 'unknown'}{since})"
     )
+    headline = f"LOCKED: {what}; nothing was changed."
+    if error.changed:
+        message = (
+            f"{error.resource} was held by {who} after this plan was made: the fleet is not as it was shown any more"
+        )
+        remedy = "Look at the plan again (--plan), then decide anew"
+        found = Finding(host=error.host, address="", message=message, remedy=remedy)
+        return Refusal(code=LOCKED, headline=headline, findings=(found, *error.changed), next=again)
+    message = f"{error.resource} is held by {who}"
     ends = f"in {holder['left']} s, a minute after" if holder.get("left") else "a minute after"
     found = Finding(
         host=error.host,
@@ -118,4 +127,4 @@ def _locked(error: Locked, what: str, again: str, status: str) -> Refusal:
         f" {ends} its last step. When you know that nobody leads it any more: inv resume or inv abort with"
         f" --take-over. Look with: {status}",
     )
-    return Refusal(code=LOCKED, headline=f"LOCKED: {what}; nothing was changed.", findings=(found,), next=again)
+    return Refusal(code=LOCKED, headline=headline, findings=(found,), next=again)

@@ -64,9 +64,9 @@ def deploy(
     if no_backup and not reason:
         raise Exit("deploy: --no-backup asks for a --reason: whoever looks for the data must know why", code=20)
     answers = {"VERSION": version, "ACCEPT_DOWNTIME": _yes(accept_downtime), "REASON": reason}
-    answers |= _gated(env, no_backup)
+    declined, looked = _gated(env, no_backup)
     flags = _flags(hosts, plan, json, format, plan_out, plan_file, yes, log)
-    run(ctx, "deploy", env, answers, emergency=emergency, **flags)
+    run(ctx, "deploy", env, answers | declined, looked=looked, emergency=emergency, **flags)
 
 
 @task(
@@ -150,7 +150,11 @@ def restart(
     run(ctx, "restart", env, answers, without=without, emergency=emergency, **flags)
 
 
-@task(name="smoke-test", auto_shortflags=False, help=COMMON)
+@task(
+    name="smoke-test",
+    auto_shortflags=False,
+    help={**COMMON, "hosts": "only on these hosts, separated by commas; through the balancer it is asked all the same"},
+)
 def smoke_test(
     ctx: Context,
     env: str = "",
@@ -199,16 +203,19 @@ def own_task(own: Own) -> Task[Callable[..., Any]]:
     return made
 
 
-def _gated(env: str, without: bool) -> dict[str, str]:
-    """Whether the backup before a migration is made: not when it is waived, nor when the newest one is young enough."""
+def _gated(env: str, without: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """What is answered to the question of a backup before a migration: by the person who waives it, and by what the
+    store has now, where the newest one is young enough."""
+    from ops.procedures.gate import ANSWER
     from ops.tasks.env import load_env
     from ops.tasks.gating import young
 
     loaded = load_env(env)
     backup = loaded.inventory.backup
     if backup is None or backup.gate.backup == "off" or loaded.inventory.migrations is None:
-        return {}
-    return {"BACKUP_FIRST": "no"} if without or young(loaded) else {}
+        return {}, {}
+    no = {ANSWER: "no"}
+    return (no, {}) if without else ({}, no if young(loaded) else {})
 
 
 def _yes(flag: bool) -> str:

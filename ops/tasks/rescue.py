@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 from ops.engine.closing import closable
 from ops.engine.fleet import Fleet, Links
-from ops.engine.outcome import DONE, INTERRUPTED, REFUSED, Locked
+from ops.engine.outcome import DONE, INTERRUPTED, NEEDS_HUMAN, REFUSED, Locked
 from ops.engine.provide import wanted
 from ops.engine.remains import Aim, NothingUnfinished, Unfinished, choose, load, to_serve
 from ops.engine.survey import survey
@@ -18,10 +19,13 @@ from ops.engine.transport.pool import Connector
 from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.observe import remaining
+from ops.observe.screen import JsonScreen, screen
+from ops.plan.bind import unwaivable
 from ops.plan.bound import Finding, Refused
 from ops.plan.leaving import left_out, orphaned
 from ops.plan.model import OPS
 from ops.records.leaders import gone
+from ops.records.runs import close
 from ops.records.traces import Known, Told
 from ops.tasks.backing.opening import natives
 from ops.tasks.desk import Desk
@@ -30,13 +34,14 @@ from ops.tasks.flow import BROKE, NOTHING_TO_DO, actor
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import refusal
-from ops.tasks.wish import typed
+from ops.tasks.wish import listed, typed
 
 
 class Rescue:
     """One command that takes over a run.
 
-    ``without``: hosts that are left out. ``overtake``: though its lease is alive; ``forget``: only close the books.
+    ``without``: hosts that are left out; ``emergency``: checks that may fail. ``overtake``: though its lease is alive;
+    ``forget``: only close the books.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Rescue:
         run: str = "",
         reason: str = "",
         without: str = "",
+        emergency: str = "",
         overtake: bool = False,
         forget: bool = False,
         plan: bool = False,
@@ -59,7 +65,8 @@ class Rescue:
         self._loaded = loaded
         self._run = run
         self._reason = reason
-        self._without = tuple(dict.fromkeys(h.strip() for h in without.split(",") if h.strip()))
+        self._without = listed(without)
+        self._emergency = listed(emergency)
         self._overtake = overtake
         self._forget = forget
         self._plan = plan
@@ -78,8 +85,7 @@ class Rescue:
             print("Interrupted; nothing was changed.", file=sys.stderr)
             return INTERRUPTED
         except NothingUnfinished as over:
-            print(_over(over, self._aim, env))
-            return NOTHING_TO_DO if self._plan else DONE
+            return self._over(over.finished)
         except Exception as error:
             found = refusal(error, f"{self._aim} in {env}", typed(), f"inv status --env {env}")
             if found is None:
@@ -88,16 +94,49 @@ class Rescue:
                 raise
             if self._desk is None:
                 print(found.text(), file=sys.stderr)
+                self._line("error", "refused", **found.data())
                 return found.code
             return self._desk.refuse(found)
+
+    def _over(self, finished: Known | None) -> int:
+        """Nothing is to be taken over; of a run that is finished this machine's own record may not know it yet."""
+        env = self._loaded.inventory.environment
+        if finished is None:
+            return self._nothing("", f"Nothing to {self._aim}: no run is unfinished in {env}.")
+        end = finished.end
+        if end and not self._plan:
+            close(ops_state(self._loaded), finished.run, end.number("exit"), end.text("summary"))
+        how = f": {end.text('summary')}" if end else ""
+        return self._nothing(
+            finished.run, f"Nothing to {self._aim}: run {finished.run} is finished{how}. Nothing was changed."
+        )
+
+    def _nothing(self, run: str, said: str) -> int:
+        if self._plan and self._json:
+            print(json.dumps({"run": run, "aim": self._aim, "summary": said, "todo": []}, indent=1, sort_keys=True))
+        elif not self._line("info", "nothing-to-do", exit=DONE, summary=said):
+            print(said)
+        return NOTHING_TO_DO if self._plan else DONE
+
+    def _line(self, severity: str, event: str, **data: object) -> bool:
+        """A line for machines, where they are told in lines; before a run is known there is no desk and no log."""
+        shown = None if self._plan else screen(self._log, self._run, str)
+        if not isinstance(shown, JsonScreen):
+            return False
+        if self._desk:
+            self._desk.write(severity, event, **data)
+        else:
+            shown.log.write(severity, event, **data)
+        return True
 
     def _all(self, stack: ExitStack) -> int:
         links = Links(self._machines(self._loaded, stack.enter_context(Connector())))
         stack.callback(links.close)
         asked = [h for h in (*self._loaded.inventory.hosts, OPS) if h not in self._without]
         told, failed = survey(links, asked)
-        known = choose(told, self._run)
+        known = self._chosen(told, bool(failed))
         found = self._left_out(closable(known, told, links.fleet) if self._forget else load(known, told))
+        found = self._waived(found)
         desk = self._desk = Desk(
             self._loaded,
             found.run,
@@ -157,6 +196,19 @@ class Rescue:
             )
         return desk.end(outcome)
 
+    def _chosen(self, told: Mapping[str, Told], some_silent: bool) -> Known:
+        """The run. Raises as `choose` does. The books are also closed on one that only this machine has a record of:
+        hosts forget no run that is unfinished, so it was over when all of them have forgotten it."""
+        try:
+            return choose(told, self._run)
+        except Refused:
+            asked = self._forget and self._run and not self._plan
+            whole = not some_silent and not self._without
+            settled = f"settled by hand: {self._reason}"
+            if asked and whole and close(ops_state(self._loaded), self._run, NEEDS_HUMAN, settled):
+                raise NothingUnfinished(Known(run=self._run, traces={})) from None
+            raise
+
     def _left_out(self, found: Unfinished) -> Unfinished:
         """Without the hosts that are to be left out. Raises Refused when only they could carry the run on."""
         if not self._without:
@@ -176,6 +228,18 @@ class Rescue:
                     )
                 )
         return replace(found, bound=left_out(found.bound, self._without, reason=self._reason))
+
+    def _waived(self, found: Unfinished) -> Unfinished:
+        """With the checks that may fail for whoever carries it on now. Its plan on the hosts stays as it was approved:
+        whoever comes next decides anew. Raises Refused."""
+        if not self._emergency:
+            return found
+        if remaining.backward(found, self._aim):
+            raise Refused.because("it goes back, and no check is asked on the way", "leave --emergency out")
+        if problems := unwaivable(found.bound.plan, self._emergency):
+            raise Refused(tuple(problems))
+        waived = tuple(sorted({*found.bound.waived, *self._emergency}))
+        return replace(found, bound=replace(found.bound, waived=waived))
 
     def _shown(self, found: Unfinished) -> str:
         if not found.stored:
@@ -209,11 +273,3 @@ def _leader(run: Known) -> str:
     """Who led the run last; empty when its record does not say."""
     leads = run.lead.get("leads", ())
     return str(leads[-1].get("owner", "")) if leads else ""
-
-
-def _over(over: NothingUnfinished, aim: Aim, env: str) -> str:
-    if over.finished is None:
-        return f"Nothing to {aim}: no run is unfinished in {env}."
-    end = over.finished.end
-    how = f": {end.text('summary')}" if end else ""
-    return f"Nothing to {aim}: run {over.finished.run} is finished{how}. Nothing was changed."

@@ -11,7 +11,7 @@ from ops.plan.canonical import Unreadable, from_data, to_data
 from ops.plan.identity import identity
 
 FORMAT = "opsbook-plan"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

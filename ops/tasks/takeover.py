@@ -27,13 +27,21 @@ FLAGS = {
 }
 
 
-@task(auto_shortflags=False, help=FLAGS)
+@task(
+    auto_shortflags=False,
+    help={
+        **FLAGS,
+        "emergency": "checks that may fail from here on, by their names on the page, separated by commas (roll.smoke,"
+        " …); needs --reason",
+    },
+)
 def resume(
     _: Context,
     env: str = "",
     run: str = "",
     reason: str = "",
     without: str = "",
+    emergency: str = "",
     take_over: bool = False,
     plan: bool = False,
     json: bool = False,
@@ -42,7 +50,7 @@ def resume(
 ) -> None:
     """Carry an unfinished run to its end, in the direction it was going; from any machine, as often as it takes."""
     more: dict[str, Any] = {"plan": plan, "json": json, "yes": yes, "log": log}
-    _go("resume", env, run=run, reason=reason, without=without, overtake=take_over, **more)
+    _go("resume", env, run=run, reason=reason, without=without, overtake=take_over, emergency=emergency, **more)
 
 
 @task(
@@ -75,6 +83,8 @@ def _go(aim: Aim, env: str, *, forget: bool = False, **flags: Any) -> None:
         raise Exit("abort: --forget closes the books on hosts as they are: say why with --reason", code=20)
     if flags["without"] and not flags["reason"]:
         raise Exit(f"{aim}: --without leaves hosts as they are: say why with --reason", code=20)
+    if flags.get("emergency") and not flags["reason"]:
+        raise Exit(f"{aim}: --emergency asks for a --reason: whoever comes next must know why", code=20)
     if flags["json"] and not flags["plan"]:
         raise Exit(f"{aim}: --json shapes what --plan shows: add --plan", code=20)
     with ExitStack() as stack:

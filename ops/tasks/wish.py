@@ -26,6 +26,8 @@ class Wish:
     procedure: str
     env: str
     answers: Mapping[str, str] = field(default_factory=dict)
+    looked: Mapping[str, str] = field(default_factory=dict)
+    """Answers that nobody gave: the tool found them out now. A saved plan does not keep them."""
     options: frozenset[str] = frozenset()
     hosts: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ def wish(
     env: str,
     answers: Mapping[str, str],
     *,
+    looked: Mapping[str, str] | None = None,
     options: Iterable[str] = (),
     hosts: str = "",
     without: str = "",
@@ -80,10 +83,11 @@ def wish(
         procedure=procedure,
         env=env,
         answers={name: value for name, value in answers.items() if value},
+        looked=looked or {},
         options=frozenset(options),
-        hosts=_listed(hosts),
-        without=_listed(without),
-        waived=_listed(emergency),
+        hosts=listed(hosts),
+        without=listed(without),
+        waived=listed(emergency),
         reason=reason,
         plan=plan or bool(plan_out),
         format=shown,
@@ -94,7 +98,8 @@ def wish(
     )
 
 
-def _listed(given: str) -> tuple[str, ...]:
+def listed(given: str) -> tuple[str, ...]:
+    """The words of a flag that takes several, separated by commas."""
     return tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
 
 

@@ -26,13 +26,12 @@ def test_one_of_twenty_runs(lab: Lab, deploy: Callable[..., Ran]) -> None:
     ended = [(p, *p.communicate(timeout=600)) for p in every]
     codes = sorted(p.returncode for p, _, _ in ended)
     assert codes.count(0) == 1, [(p.returncode, err[-500:]) for p, _, err in ended if p.returncode != 21]
-    # who looked while the one was just giving the lease back finds the fleet changed under the plan that it had shown
     others = [(p.returncode, err[-500:]) for p, _, err in ended if p.returncode not in (0, 21)]
-    assert codes.count(21) >= 17, others
-    assert all(code in (0, 20, 21) for code in codes)
+    assert codes.count(21) == 19, others
     for process, _, err in ended:
         if process.returncode == 21:
-            assert "is held by" in err
+            # who looked before the one began, and got the lease after it, finds the fleet changed by it
+            assert "is held by" in err or "was held by" in err
             assert "for deploy" in err
             assert "since 20" in err
     assert {lab.live(h)[:3] for h in lab.app_hosts} <= {"v1-", "v2-"}

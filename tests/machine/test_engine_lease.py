@@ -11,8 +11,10 @@ from engine_parts import ACTOR, Lab, plan, stage, write
 
 from ops.engine.events import LeaseGiven, LeaseTaken, StepStarted
 from ops.engine.outcome import Locked, Outcome
+from ops.engine.provide import Actor
 from ops.plan.bound import Refused
 from ops.plan.model import Lease, Step
+from ops.tasks.refusals import refusal
 
 
 @pytest.fixture
@@ -104,8 +106,8 @@ def test_of_many_at_once_exactly_one_runs(lab: Lab) -> None:
     won = [r for r in results if isinstance(r, Outcome)]
     assert len(results) == 4
     assert len(won) == 1
-    # Who comes after the winner has finished finds its work in place: refused, too.
-    assert all(isinstance(r, Locked | Refused) for r in results if r not in won)
+    # Who comes after the winner has finished finds its work in place, and hears whose it is.
+    assert all(isinstance(r, Locked) and r.holder["run"] == won[0].run for r in results if r not in won)
     assert set(lab.files().values()) == {f"{won[0].run}\n"}
     assert not any(held(lab, h) for h in lab.names)
 
@@ -133,6 +135,36 @@ def test_a_refusal_after_the_lease_was_taken_gives_it_back(lab: Lab) -> None:
     assert (finding.host, finding.message) == ("app2", "a.two for app2 was to be done, now in place")
     assert not any(held(lab, h) for h in lab.names)
     assert set(lab.files()) == {"app2/two"}
+
+
+def test_whoever_held_the_lease_since_the_probe_is_named(lab: Lab) -> None:
+    asked = plan(lab, stage("a", write("one"), write("two")))
+    first, links = lab.prepare(asked)
+    second, others = lab.prepare(asked)
+    won = lab.run(asked, actor=Actor(owner="bob@other", purpose="deploy v2"))
+    assert won.exit == 0
+    for prepared, connections in ((first, links), (second, others)):
+        with pytest.raises(Locked) as caught:
+            lab.execute(prepared, connections)
+        said = caught.value
+        assert {n: said.holder[n] for n in ("run", "owner", "purpose")} == {
+            "run": won.run,
+            "owner": "bob@other",
+            "purpose": "deploy v2",
+        }, "not the one that was refused after it"
+        assert said.holder["at"].isdigit()
+        assert "a.two for app2 was to be done, now in place" in [f.message for f in said.changed]
+        told = refusal(said, "deploy in test", "inv deploy", "inv status")
+        assert told
+        assert "app was held by bob@other for deploy v2 (run " in told.text()
+        assert (told.code, "a.two for app2 was to be done" in told.text()) == (21, True)
+    assert not any(held(lab, h) for h in lab.names)
+
+
+def test_a_run_that_changed_nothing_of_this_plan_is_no_hindrance(lab: Lab) -> None:
+    prepared, links = lab.prepare(plan(lab, stage("a", write("one"))))
+    assert lab.run(plan(lab, stage("b", write("other")))).exit == 0
+    assert lab.execute(prepared, links).exit == 0
 
 
 def test_several_resources_are_taken_together(lab: Lab) -> None:

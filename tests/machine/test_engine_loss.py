@@ -120,6 +120,7 @@ def test_a_host_that_stays_away_is_named_and_the_others_are_back(
     assert "no route" in outcome.failures[0].cause
     assert outcome.next_command.startswith("inv abort --env test")
     assert "app2" in outcome.summary
+    assert outcome.anchor == "undo.a.slow"
     assert set(outcome.hosts["app2"].torn) == {"a.slow"}
 
 
@@ -138,7 +139,7 @@ def test_a_lost_host_that_the_plan_bears_is_brought_along_by_a_resume(
     assert outcome.exit == 40
     assert set(lab.files("app1")) >= {"app1/two", "app1/x"}
     assert list(outcome.stuck) == ["app2"]
-    assert outcome.next_command == "inv resume --env test"
+    assert (outcome.next_command, outcome.anchor) == ("inv resume --env test", "a.slow")
     cables.clear()
     lab.hook = None
     again = lab.take_over("resume")

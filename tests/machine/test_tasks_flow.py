@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from inventory_parts import SMALL, loaded
 
 from ops.engine.fleet import Fleet, Machine
 from ops.engine.transport.local import LocalTransport
-from ops.plan.model import Asked, Check, Option, Plan, Secret, Step, Var
+from ops.plan.model import Asked, Change, Check, Keep, Option, Plan, Secret, Step, Var
 from ops.procedures.registry import Procedure
+from ops.records.journal import read
 from ops.tasks.flow import Flow
 from ops.tasks.wish import wish
 
@@ -203,6 +205,55 @@ def test_a_saved_plan_keeps_whom_and_what_it_goes_without(world: World, tmp_path
     assert world.go(plan_file=str(file)) == 0
     assert set(world.lab.files()) == {"app1/a"}
     assert world.lab.execs("app2") == 0, "who is left out is not even asked"
+
+
+@pytest.mark.parametrize(
+    ("saved", "today", "given", "code"),
+    [
+        ({"BACKUP_FIRST": "no"}, {}, {}, 20),
+        ({"BACKUP_FIRST": "no"}, {"BACKUP_FIRST": "no"}, {}, 0),
+        ({}, {"BACKUP_FIRST": "no"}, {}, 20),
+        ({}, {}, {"BACKUP_FIRST": "no"}, 0),
+    ],
+)
+def test_whether_backups_are_young_is_asked_anew_and_what_a_person_waived_is_kept(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    saved: dict[str, str],
+    today: dict[str, str],
+    given: dict[str, str],
+    code: int,
+) -> None:
+    first = Var(name="BACKUP_FIRST", source=Asked(prompt="Back up", pattern="yes|no", default="yes"))
+    world.plan = plan(world.lab, stage("one", write("a")), variables=(first,))
+    file = tmp_path / "plan.json"
+    assert world.go(given, plan_out=str(file), looked=saved) == 0
+    assert world.go(plan_file=str(file), looked=today) == code
+    told = capsys.readouterr().err
+    assert ("too old by now" in told, "was made since" in told) == (code == 20 and not today, code == 20 and not saved)
+    assert bool(world.lab.files()) == (code == 0)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("before", ["", "as agreed"])
+def test_a_saved_plan_is_executed_for_a_reason_given_then(
+    world: World, tmp_path: Path, asks: bool, before: str
+) -> None:
+    why = Var(name="REASON", source=Asked(prompt="Why", pattern=".*", default=""))
+    step = write("a")
+    if asks:
+        act = Change(run='echo "$REASON" >"$APP/a"', done_when='test -e "$APP/a"', undo=Keep(why="x"))
+        step = replace(step, act=act, reads=("APP", "REASON"))
+    world.plan = plan(world.lab, stage("one", step), variables=(why,) if asks else ())
+    file = tmp_path / "plan.json"
+    assert world.go({"REASON": before}, plan_out=str(file)) == 0
+    assert world.go({"REASON": "now"}, plan_file=str(file)) == 0
+    assert set(world.lab.files()) == {"app1/a", "app2/a"}
+    (journal,) = (world.repository / ".opsbook").rglob("journal.jsonl")
+    assert read(journal).entries[0].text("reason") == "now"
+    if asks:
+        assert set(world.lab.files().values()) == {"now\n"}
 
 
 def test_a_saved_plan_of_another_procedure_is_refused(

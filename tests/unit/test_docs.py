@@ -105,7 +105,7 @@ def test_every_command_that_is_named_exists_with_its_flags(page: Path) -> None:
             wrong.append(f"inv {task}: no such task")
             continue
         typed = rest.split(" -- ")[0].split("  ")[0]
-        wrong += [f"inv {task} --{f}" for f in re.findall(r"(?<!\S)--([a-z-]+)", typed) if f not in known[task]]
+        wrong += [f"inv {task} --{f}" for f in re.findall(r"(?<!\S)--([a-z0-9-]+)", typed) if f not in known[task]]
     assert wrong == []
 
 

@@ -229,6 +229,7 @@ def test_the_summary_of_a_failure_gives_reason_evidence_state_and_next_command()
     assert told.count("exit 1") == 1
     data = summary.data(made, "the.log")
     assert json.loads(json.dumps(data))["reason"]["evidence"] == "panic: no database\n"
+    assert not data["page"], "nobody is needed"
 
 
 def test_the_summary_points_at_the_page_when_a_human_is_needed() -> None:
@@ -236,6 +237,8 @@ def test_the_summary_points_at_the_page_when_a_human_is_needed() -> None:
     told = summary.text(made, "the.log", "runbooks/lab/deploy.md")
     assert "runbooks/lab/deploy.md#roll.switch" in told
     assert "app2     can't be reached" in told
+    data = summary.data(made, "the.log", "runbooks/lab/deploy.md")
+    assert data["page"] == "runbooks/lab/deploy.md#roll.switch", "CI sees it, too"
 
 
 def test_equal_findings_of_several_hosts_are_told_once() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ops.records.durations import usual
 from ops.records.journal import Entry, Journal, JournalDamaged, encode, read
-from ops.records.runs import Run, folder, new_run, process, prune, runs
+from ops.records.runs import Run, close, folder, new_run, process, prune, runs
 
 
 def written(path: Path, *kinds: str) -> Path:
@@ -237,9 +237,22 @@ def test_the_oldest_folders_go_with_their_logs_but_not_those_of_runs_that_are_no
     begin(tmp_path, "died", started="1")
     begin(tmp_path, "left").write("end", 1, exit=130)
     begin(tmp_path, "human").write("end", 1, exit=40)
-    begin(tmp_path, "forgotten", started="1")
-    for run, days in (("died", 21), ("left", 22), ("human", 23), ("forgotten", 31)):
-        aged(tmp_path, run, days)
+    begin(tmp_path, "old", started="1")
+    begin(tmp_path, "shell", procedure="exec", started="1")
+    begin(tmp_path, "closed", started="1")
+    begin(tmp_path, "settled").write("end", 1, exit=40)
+    begin(tmp_path, "running")
+    assert [close(tmp_path, run, 40, "by hand") for run in ("closed", "settled", "running", "r1", "none")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert not close(tmp_path, "closed", 0, "again")
+    days = {"died": 21, "left": 22, "human": 23, "old": 900, "shell": 24, "closed": 25, "settled": 26, "running": 27}
+    for run, age in days.items():
+        aged(tmp_path, run, age)
     refused = folder(tmp_path, "refused").path
     refused.mkdir()
     (refused / "log.jsonl").touch()
@@ -249,7 +262,11 @@ def test_the_oldest_folders_go_with_their_logs_but_not_those_of_runs_that_are_no
     broken.journal.write_bytes(b"nonsense\n")
     aged(tmp_path, "broken", 25)
     prune(tmp_path, keep=2)
-    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"r5", "r4", "died", "left", "human", "broken"}
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"r5", "r4", *days, "broken"} - {
+        "shell",
+        "closed",
+        "settled",
+    }
     prune(tmp_path / "nothing")
 
 

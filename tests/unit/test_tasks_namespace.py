@@ -19,6 +19,9 @@ from ops.tasks.own import BadProcedure, Own
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = "boto3 botocore docker fabric paramiko pydantic jinja2 structlog rich ruamel cryptography".split()
 FORBIDDEN = {"dry", "echo", "pty", "hide", "config", "list", "help"}
+"""Flags of Invoke's own."""
+MEANT = {("lab.fault", "list")}
+"""Those that a task has all the same: beside a word of its own nobody takes it for the list of tasks."""
 
 
 def tasks(collection: Collection, prefix: str = "") -> Iterator[tuple[str, Task[Any]]]:
@@ -39,7 +42,30 @@ def test_every_task_and_every_flag_has_help(name: str) -> None:
     given = {p.rstrip("_") for p in inspect.signature(task.body).parameters if p not in ("_", "ctx", "c")}
     helped = {key.replace("-", "_") for key in task.help}
     assert given <= helped, f"{name}: no help for {sorted(given - helped)}"
-    assert not given & FORBIDDEN
+    assert not {(name, flag) for flag in given & FORBIDDEN} - MEANT
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_flags_have_no_short_forms(name: str) -> None:
+    """`-e` would be Invoke's `--echo` here and an environment there."""
+    short = [word for argument in ALL[name].get_arguments() for word in argument.names if len(word) == 1]
+    assert not short
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "required positional arguments: 'name'"),
+        (("--name", "cut", "--list"), "give one of"),
+        (("--list", "--clear"), "give one of"),
+        (("list",), "stop-registry"),
+        (("--list",), "stop-registry"),
+    ],
+)
+def test_faults_are_listed_by_a_flag_or_a_word(words: tuple[str, ...], said: str) -> None:
+    command = [sys.executable, "-m", "invoke", "lab.fault", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(n for n in ALL if "env" in inspect.signature(ALL[n].body).parameters))

@@ -127,6 +127,17 @@ def test_an_undo_is_idempotent_and_kept_where_its_probe_says_so(tmp_path: Path) 
     assert bash(text, D=str(tmp_path)).stdout == "already in place\nafter=0\n"
 
 
+def test_an_undo_demands_only_what_it_names(tmp_path: Path) -> None:
+    undo = Back(run='rm -f "$D/x"; echo ${IN_D+set}', until='! test -e "$D/x"')
+    made = step(Change(run='use "$KEY"', done_when="true", undo=undo), reads=("D", "KEY", "IN_D", "IN"))
+    assert wire.undo_reads(made) == ("D", "IN_D")
+    (tmp_path / "x").touch()
+    text = wire.backward(made)
+    assert text is not None
+    assert bash(text, D=str(tmp_path), IN_D="1").stdout == "set\nin place\nafter=0\n", "not even the key of its step"
+    assert "IN_D is not set" in bash(text, D=str(tmp_path)).stderr
+
+
 def test_an_irreversible_change_says_so_while_its_probe_holds(tmp_path: Path) -> None:
     back = Back(run='rm "$D/x"', until='! test -e "$D/x"')
     text = wire.backward(change("true", "true", Irreversible(why="it's gone", when='test -e "$D/v5"', otherwise=back)))

@@ -10,6 +10,7 @@ from ops.datastores.kinds import texts
 from ops.datastores.settings import seconds
 from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Natives
 from ops.inventory.load import Loaded
+from ops.inventory.references import Unresolved
 from ops.plan.bound import Work
 from ops.plan.model import OPS
 from ops.procedures import backups, buckets, copies, objects, prune, verify
@@ -48,7 +49,7 @@ class Operations:
         return Natives(
             steps={
                 backups.OPEN: self._told(self.open),
-                backups.DISCARD: self._told(self.discard),
+                backups.DISCARD: self._discarded,
                 backups.KEEP: self._told(self.keep),
                 copies.LOOK: self._told(self.look),
                 verify.FILE: self._told(self.file),
@@ -80,11 +81,14 @@ class Operations:
 
     def discard(self, call: NativeCall) -> str:
         """Throws away what lies of a backup that came to nothing; a finished one stays."""
+        finished = "this backup was finished before something else failed: it stays"
+        if backups.KEPT in call.done:
+            return finished
         where = self._keys(call.work, call.values)
         if where.folder in self._refused:
             return "nothing was begun there"
         if self.store.size(where.manifest) is not None:
-            return "this backup was finished before something else failed: it stays"
+            return finished
         self.store.discard(where.folder)
         # whole objects stay: the next backup finds them there
         self.store.abandon(where.place.objects(where.datastore))
@@ -136,6 +140,18 @@ class Operations:
         return f"filed: {'proven' if made.ok else 'NOT proven'}"
 
     # ------------------------------------------------------------ what they need
+
+    def _discarded(self, call: NativeCall) -> NativeResult:
+        """A backup that only serves something else must not keep that from going back: a store that is away, or lets
+        nobody in, keeps what is half-done until it is swept."""
+        try:
+            return NativeResult(ok=True, text=self.discard(call) + "\n")
+        except (StoreError, Unresolved) as error:
+            if not call.work.stage.needed_by:
+                return NativeResult(ok=False, text=f"{error}\n")
+            swept = f"after a day `inv backup.prune --env {self._loaded.inventory.environment}` sweeps it"
+            left = f"what was sent to the store stays there half-done, which is no backup; {swept}. The store: {error}"
+            return NativeResult(ok=True, text=left + "\n", left=left)
 
     def _told(self, act: Callable[[NativeCall], str]) -> Callable[[NativeCall], NativeResult]:
         def done(call: NativeCall) -> NativeResult:
