@@ -735,6 +735,7 @@ def test_hands_remove_nothing_where_an_index_is_damaged(local: World) -> None:
     assert kept.left() == "a"
 
 
+@pytest.mark.full  # `aws`, which hands use, is installed for the long tests alone
 def test_hands_do_the_same_on_a_server(tmp_path: Path, keys: tuple[Path, tuple[str, ...]], s3_url: str) -> None:
     for name in ("first", "second"):
         (tmp_path / name).write_bytes((keys[0] / name).read_bytes())
