@@ -31,15 +31,21 @@ def functions(store: Store) -> str:
             assert_never(store)
 
 
-def looking(store: Store) -> str:
-    """``get``, ``have`` and ``clock``: what looking needs, and nothing that writes."""
+def reading(store: Store) -> str:
+    """``get`` and ``have``, and nothing that writes."""
     match store:
         case S3Store():
-            return "\n".join((_s3(store), _s3_get(store), _s3_clock(store)))
+            return "\n".join((_s3(store), _s3_get(store)))
         case FileStore(path=path):
-            return "\n".join((_file_get(path_word(path)), "clock() { date -u +%s; }"))
+            return _file_get(path_word(path))
         case _:
             assert_never(store)
+
+
+def looking(store: Store) -> str:
+    """``get``, ``have`` and ``clock``: what looking needs, and nothing that writes."""
+    clock = _s3_clock(store) if isinstance(store, S3Store) else "clock() { date -u +%s; }"
+    return f"{reading(store)}\n{clock}"
 
 
 def begun(store: Store) -> str:
