@@ -64,9 +64,9 @@ class Catalogue:
         """The backups of an id: one per datastore. ``datastore``: only that one's."""
         return tuple(b for b in self.backups if b.id == backup_id and datastore in ("", b.where.datastore))
 
-    def latest(self, datastore: str, *, verified: bool = False) -> Backup | None:
-        """The newest backup of a datastore; ``verified``: the newest whose verification held. None: there is none."""
-        wanted = (b for b in self.backups if b.where.datastore == datastore and (b.verified or not verified))
+    def latest(self, datastore: str, *, proven: bool = False) -> Backup | None:
+        """The newest backup of a datastore; ``proven``: the newest that is. None: there is none."""
+        wanted = (b for b in self.backups if b.where.datastore == datastore and (b.proven or not proven))
         return next(wanted, None)
 
 

@@ -410,7 +410,7 @@ class StoreSuite:
         ]
         assert [b.protection.said for b in found.backups if b.protection] == ["by ada@ops: the audit"]
         assert found.latest("main") == found.backups[0]
-        assert found.latest("main", verified=True) == found.backups[2]
+        assert found.latest("main", proven=True) == found.backups[2]
         assert found.latest("other") is None
         assert found.find(old.id) == (found.backups[1], found.backups[2])
         assert [b.where for b in backups(store, place, "cache").backups] == [cache]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from inventory_parts import SMALL as INVENTORY
@@ -133,6 +133,7 @@ class World:
         ok: bool | None = None,
         rows: int = 10,
         data: bytes = SMALL,
+        level: Literal["exact", "counts"] = "exact",
         **more: Any,
     ) -> BackupKeys:
         """A whole backup that was made so many days ago by its manifest."""
@@ -141,7 +142,7 @@ class World:
         self.store.put(where.data, data)
         self.store.put(where.fingerprint, b"f")
         self.store.put(where.dump, b"{}")
-        counted = Fingerprint(sha256="1" * 64, level="exact", basis="bytes", entries=3, rows=rows)
+        counted = Fingerprint(sha256="1" * 64, level=level, basis="bytes", entries=3, rows=rows)
         manifest = manifest_of(where, created, size=len(data), fingerprint=counted, **more)
         self.store.put(where.manifest, encode(manifest), once=True)
         if ok is not None:

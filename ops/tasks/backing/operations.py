@@ -133,7 +133,10 @@ class Operations:
         self.store.delete([where.folder + REPORT])
         if good and not made.ok:
             raise StoreError(made.problem, "It is filed so; the targets stand in the inventory")
-        return f"filed: {'proven' if made.ok else 'NOT proven'}"
+        if not made.ok:
+            return "filed: NOT proven"
+        level = self._manifest_of(where).fingerprint.level
+        return "filed: proven" if level == "exact" else "filed: restores with equal counts; its content is NOT proven"
 
     # ------------------------------------------------------------ what they need
 
