@@ -74,6 +74,7 @@ def texts(settings: Bucket, name: str) -> Texts:
         dump=_dump(settings, access, secret),
         cancel=":",
         serve=":",
+        taker="",
         running="true",
         gone=":",
         load=LOAD,

@@ -305,7 +305,7 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
             f'  --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" {said} \\',
             "  '{schema: 1, id: $id, app: $app, environment: $environment, datastore: $datastore, kind: $kind, created: $created, run: $id, owner: $owner,",
             '    reason: $reason, release: "", host: $host, server: .server, image: $image, size: $size, raw: .raw, sha256: .sha256, parts: 1, seconds: .seconds,',
-            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), newest: null, gaps: [], opsbook: "by hand"{more}}}\' |',
+            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), gaps: [], opsbook: "by hand"{more}}}\' |',
             f'  put "{at}/manifest.json"',
         )
     )

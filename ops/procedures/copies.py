@@ -141,7 +141,7 @@ def _unlock(c: Copy) -> Step:
     text = "\n".join(
         (
             c.head,
-            'mkdir -p "$W"; chmod 700 "$W"; rm -f "$W/identities" "$W/problem" "$W/loaded" "$W/differences" "$W/assertions" "$W/times"',
+            'mkdir -p "$W"; chmod 700 "$W"; rm -f "$W/identities" "$W/problem" "$W/loaded" "$W/differences" "$W/assertions" "$W/times" "$W/server"',
             delivery.BRING,
             'for object in manifest.json fingerprint.age; do bring "$object" >"$W/$object.new"; mv "$W/$object.new" "$W/$object"; done',
             'wanted=$(jq -er .fingerprint.sha256 "$W/manifest.json")',
@@ -191,7 +191,7 @@ def streamed(c: Copy, sink: str) -> str:
             'rm -f "$W/sum"; mkfifo "$W/sum"; sha256sum <"$W/sum" >"$W/sha256" & summing=$!',
             "began=$SECONDS",
             'echo "it does not restore" >"$W/problem"',
-            f'bring data.age | tee "$W/sum" | age -d -i "$key" | zstd -dcq | {sink}',
+            f'{{ bring data.age && echo "fetch $((SECONDS - began))" >>"$W/times"; }} | tee "$W/sum" | age -d -i "$key" | zstd -dcq | {sink}',
             'wait "$summing"',
             'if [ "$(cut -d" " -f1 "$W/sha256")" != "$(jq -r .sha256 "$W/manifest.json")" ]; then',
             '  echo "the stored object is not the one that was written: its SHA-256 differs" | tee "$W/problem" >&2; exit 1',
@@ -216,7 +216,11 @@ def _load(c: Copy) -> Step:
             "load() {",
             own.load,
             "}",
-            "gone; serve",
+            "taker() {",
+            own.taker or ":",
+            "}",
+            'began=$SECONDS; gone; serve; taker >"$W/server"',
+            'echo "serve $((SECONDS - began))" >>"$W/times"',
             streamed(c, "load"),
             'true >"$W/loaded"',
         )

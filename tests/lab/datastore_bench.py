@@ -89,6 +89,7 @@ class Bench:
     def load(self) -> Said:
         """Serves a new throwaway and loads ``$W/dump`` into it."""
         self.ok(self.texts.serve)
+        assert self.ok(self.texts.taker) == self.ok(self.texts.version), "of the same image"
         return self.run(f'load() {{\n{self.texts.load}\n}}\ncat "$W/dump" | load || exit 1')
 
     def compare(self) -> Said:

@@ -94,7 +94,6 @@ def manifest_of(where: BackupKeys, created: datetime, **other: object) -> Manife
         "seconds": 1.5,
         "recipients": ("age1a", "age1b"),
         "fingerprint": Fingerprint(sha256="1" * 64, level="exact", basis="snapshot", entries=3, rows=10),
-        "newest": None,
         "gaps": (),
         "opsbook": "0.1.0",
     }

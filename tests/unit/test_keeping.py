@@ -44,7 +44,6 @@ MADE = Manifest.model_validate(
         "seconds": 1.0,
         "recipients": ("age1a",),
         "fingerprint": Fingerprint(sha256="1" * 64, level="exact", basis="snapshot", entries=3, rows=10),
-        "newest": None,
         "gaps": (),
         "opsbook": "0.1.0",
     }

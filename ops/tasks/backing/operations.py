@@ -237,7 +237,6 @@ class Operations:
             fingerprint=records.Fingerprint(
                 level=getattr(store, "fingerprint", "exact"), basis=own.basis, **dump["fingerprint"]
             ),
-            newest=None,
             gaps=own.gaps,
             opsbook=ours,
             objects=records.Objects(**dump["objects"]) if "objects" in dump else None,
@@ -263,7 +262,7 @@ class Operations:
                     "seconds": {k: float(v) for k, v in found["seconds"].items()},
                     "rto": rto.model_dump(),
                     "rpo": rpo.model_dump(),
-                    "server": source.server,
+                    "server": found.get("server", ""),
                     "comparisons": {"entries": found["entries"], "differences": found["differences"]},
                     "problem": "; ".join(p for p in (found["problem"], *missed) if p),
                 }
