@@ -21,6 +21,8 @@ class Backup:
     """The newest one; None: never verified, or `problem` says why it can't be read."""
     protection: Protection | None = None
     """The marker by which retention leaves it alone; None: there is none."""
+    served: str = ""
+    """The release before whose migration it served though it was made for itself; empty: none."""
     problem: Unreadable | None = None
     """Why its verification can't be read."""
 
@@ -28,6 +30,11 @@ class Backup:
     def id(self) -> str:
         """Its id."""
         return self.manifest.id
+
+    @property
+    def release(self) -> str:
+        """The release that was about to be deployed, by which a rollback with its data finds it; empty: none."""
+        return self.served or self.manifest.release
 
     @property
     def protected(self) -> bool:

@@ -210,7 +210,7 @@ def _gated(env: str, without: bool) -> dict[str, str]:
     backup = loaded.inventory.backup
     if backup is None or backup.gate.backup == "off" or loaded.inventory.migrations is None:
         return {}
-    return {"BACKUP_FIRST": "no"} if without or young(loaded) else {}
+    return {"BACKUP_FIRST": "no"} if without else young(loaded)
 
 
 def _yes(flag: bool) -> str:

@@ -408,6 +408,11 @@ class StoreSuite:
             (True, True, True),
         ]
         assert [b.protection.said for b in found.backups if b.protection] == ["by ada@ops: the audit"]
+        assert [b.release for b in found.backups] == ["", "", ""]
+        store.put(new.release, b"v5-1f\n")
+        served = backups(store, place)
+        assert [b.release for b in served.backups] == ["v5-1f", "", ""]
+        store.delete([new.release])
         assert found.latest("main") == found.backups[0]
         assert found.latest("main", proven=True) == found.backups[2]
         assert found.latest("other") is None

@@ -12,7 +12,7 @@ from ops.engine.natives import FeedCall, Listener, NativeCall, NativeResult, Nat
 from ops.inventory.load import Loaded
 from ops.plan.bound import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, buckets, copies, objects, prune, verify
+from ops.procedures import backups, buckets, copies, gate, objects, prune, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError, Unreadable
 from ops.stores.keys import BackupKeys
@@ -51,6 +51,7 @@ class Operations:
                 backups.DISCARD: self._told(self.discard),
                 backups.KEEP: self._told(self.keep),
                 copies.LOOK: self._told(self.look),
+                gate.HOLD: self._told(self.hold),
                 verify.FILE: self._told(self.file),
                 objects.COPY: self._told(bucket.copy),
                 buckets.LOAD: self._told(bucket.load),
@@ -120,6 +121,16 @@ class Operations:
             )
         held = f"{found.size} bytes, {found.fingerprint.rows} rows"
         return f"backup {found.id} of {found.datastore}, made {found.created}: {held}"
+
+    def hold(self, call: NativeCall) -> str:
+        """Marks a backup that was made for itself as the one before a release's migration."""
+        inventory, known = self._loaded.inventory, call.values[gate.YOUNG]
+        each = [backups.place(inventory).backup(name, known) for name in gate.names(inventory)]
+        for where in each:
+            self._manifest_of(where)
+        for where in each:
+            self.store.put(where.release, f"{call.values['RELEASE']}\n".encode())
+        return f"backup {known} is that of before {call.values['RELEASE']}"
 
     def file(self, call: NativeCall) -> str:
         """Files what a verification found beside the backup, under the store's own time."""
