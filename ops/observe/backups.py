@@ -137,6 +137,7 @@ def _record(b: Backup) -> dict[str, Any]:
         "manifest": b.manifest.model_dump(mode="json", by_alias=True),
         "verification": b.verification.model_dump(mode="json", by_alias=True) if b.verification else None,
         "proven": b.proven,
+        "release": b.release,
         "protected": b.protected,
         "protection": b.protection.model_dump() if b.protection else None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from ops.datastores import throwaway
 from ops.datastores.compare import COMPARE
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
@@ -196,7 +197,7 @@ def streamed(c: Copy, sink: str) -> str:
             'if [ "$(cut -d" " -f1 "$W/sha256")" != "$(jq -r .sha256 "$W/manifest.json")" ]; then',
             '  echo "the stored object is not the one that was written: its SHA-256 differs" | tee "$W/problem" >&2; exit 1',
             "fi",
-            'rm "$W/problem"',
+            'rm -f "$W/problem"',
             'echo "load $((SECONDS - began))" >>"$W/times"',
         )
     )
@@ -221,7 +222,10 @@ def _load(c: Copy) -> Step:
             "}",
             'began=$SECONDS; gone; serve; taker >"$W/server"',
             'echo "serve $((SECONDS - began))" >>"$W/times"',
+            throwaway.WITHIN,
+            f"within {c.backup.verify.disk_gb * 1024} $BASHPID </dev/null >/dev/null 4>&- & watching=$!",
             streamed(c, "load"),
+            'kill "$watching" 2>/dev/null || true',
             'true >"$W/loaded"',
         )
     )
