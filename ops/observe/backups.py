@@ -94,6 +94,8 @@ def page(b: Backup) -> str:
         rows += [
             ("proof", f"{'holds' if v.ok else 'FAILED'}: {v.at} by {v.owner} on {v.host}"),
             ("restored in", seconds(v.rto)),
+            ("phases", ", ".join(f"{name} {age(took)}" for name, took in v.seconds.items()) or "-"),
+            ("copied into", v.server or "-"),
             ("newest row", f"{seconds(v.rpo)} old when the backup was made" if v.rpo.seconds is not None else "-"),
             ("compared", f"{v.comparisons.entries} things, {len(v.comparisons.differences)} differ"),
             *(("differs", f"{d.kind} {d.name}: {d.how}") for d in v.comparisons.differences[:50]),

@@ -97,6 +97,20 @@ def test_a_blow_that_nobody_finished_is_carried_to_its_end(world: Drilled) -> No
     assert world.notebook.state.blow == world.run.run
 
 
+@pytest.mark.parametrize(("dead", "carried"), [("data1", True), ("app2", False)])
+def test_a_host_that_was_lost_keeps_a_run_back_only_where_it_takes_part(
+    world: Drilled, dead: str, carried: bool
+) -> None:
+    """The host that a drill has lost, while another one is provided in its place."""
+    world.expire()
+    world.dead = dead
+    if carried:
+        assert world.blow()
+        return
+    with pytest.raises(DrillFailed, match=r"could not be carried to its end \(20\)"):
+        world.blow()
+
+
 def test_a_blow_that_cannot_be_carried_on_keeps_its_place(world: Drilled) -> None:
     """Its lease is alive: somebody may lead it."""
     with pytest.raises(DrillFailed, match=rf"{world.run.run} could not be carried to its end \(21\)"):
