@@ -74,6 +74,7 @@ def texts(settings: Bucket, name: str) -> Texts:
         dump=_dump(settings, access, secret),
         cancel=":",
         serve=":",
+        taker="",
         running="true",
         gone=":",
         load=LOAD,
@@ -117,7 +118,7 @@ while IFS= read -r one; do
   object=$FAMILY/$sum.age
   encrypt <"$W/object" >"$W/object.age"
   size=$(wc -c <"$W/object.age")
-  grep -q "/$sum.age\\$" "$W/there" || {{ put "$OBJECTS$object" <"$W/object.age"; echo "0 /$sum.age" >>"$W/there"; }}
+  grep -q "/$sum.age\\$" "$W/there" || {{ put "$OBJECTS$object" "$(wc -c <"$W/object.age")" <"$W/object.age"; echo "0 /$sum.age" >>"$W/there"; }}
   entry=$(jq -cn --argjson one "$one" --slurpfile head "$W/head" --arg sha256 "$sum" --arg object "$object" --argjson stored "$size" '$head[0] as $h |
     {{key: $one.Key, size: $one.Size, sha256: $sha256, etag: $one.ETag, modified: $one.LastModified, class: ($one.StorageClass // "STANDARD"),
       object: $object, stored: $stored, headers: {KEPT}}}')

@@ -62,6 +62,7 @@ def texts(settings: Files, name: str) -> Texts:
         serve=throwaway.serve(
             f"--init --entrypoint sleep -v {TREE}", "infinity", f'docker exec "$THROWAWAY" test -d {TREE}'
         ),
+        taker=f"{copy}\nat_copy tar --version </dev/null | sed -n 1p",
         running=f'docker exec "$THROWAWAY" test -d {TREE}',
         gone=throwaway.GONE,
         load=f"(\n{copy}\n{loaded('at_copy')}\n)",

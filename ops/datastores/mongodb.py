@@ -72,6 +72,7 @@ def texts(settings: Mongodb, name: str) -> Texts:
         ),
         cancel=f"{throwaway.GONE}\n{left}".rstrip(),
         serve=serve,
+        taker=f'{copy}\nat_source() {{ at_copy mongodump {HERE} "$@" </dev/null; }}\n{VERSION}',
         running=f"{ready} >/dev/null",
         gone=throwaway.GONE,
         load=load,

@@ -64,6 +64,7 @@ def texts(settings: Postgres, name: str) -> Texts:
         dump=f"(\numask 077\n{source}\n{ENTRIES}\n{_dump(application(name), rows(exact))}\n)",
         cancel=f"{source}\n{_cancel(settings, name)}",
         serve=_serve(settings),
+        taker=f"{at_copy(settings, 'template1')}\nat_copy {PSQL} -c 'show server_version' </dev/null",
         running=f"{at_copy(settings, 'template1')}\nat_copy {PSQL} -c 'select' </dev/null",
         gone=throwaway.GONE,
         load=f"{at_copy(settings, 'template1')}\n{LOAD}",

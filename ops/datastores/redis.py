@@ -45,7 +45,7 @@ def texts(settings: Redis, name: str) -> Texts:
             "Users and settings of the server are not in an RDB.",
             "A key whose time to live has passed since the dump is not there to be compared.",
         ),
-        version=f"{source}\nat_source info server </dev/null | tr -d '\\r' | sed -n 's/^redis_version:/Redis /p'",
+        version=f"{source}\nat_source info server </dev/null | {VERSION}",
         reachable=f"{source}\n{REACHABLE}",
         size=f"{source}\nat_source info memory </dev/null | tr -d '\\r' | sed -n 's/^used_memory_dataset://p'",
         dump=f"{source}\n"
@@ -58,6 +58,7 @@ def texts(settings: Redis, name: str) -> Texts:
         ),
         cancel=cancel,
         serve=serve,
+        taker=f"{copy}\nat_copy redis-cli -e info server </dev/null | {VERSION}",
         running=f"{READY} | grep -qx PONG",
         gone=throwaway.GONE,
         load=load,
@@ -67,6 +68,7 @@ def texts(settings: Redis, name: str) -> Texts:
     )
 
 
+VERSION = "tr -d '\\r' | sed -n 's/^redis_version:/Redis /p'"
 READY = 'docker exec "$THROWAWAY" redis-cli -e ping'
 
 

@@ -39,6 +39,8 @@ class Texts:
     """Ends what a killed dump left at work."""
     serve: str
     """Starts the empty throwaway, without network, and waits until it answers. A throwaway of that name is replaced."""
+    taker: str
+    """Prints the version of the throwaway's server, which takes the copy, one line. Empty: there is no server."""
     running: str
     """Probe: the throwaway is up and answers."""
     gone: str

@@ -5,6 +5,24 @@ from __future__ import annotations
 GONE = 'if docker container inspect "$THROWAWAY" >/dev/null 2>&1; then docker rm -fv "$THROWAWAY" >/dev/null; fi'
 """Removes the throwaway with its anonymous volumes; there being none is fine."""
 
+# Not every engine can bound a container's disk by itself, and none a volume: its files are counted while they grow.
+WITHIN = """\
+within() { # MB OWNER: as long as that process lives; ends the throwaway when its files take more, and says so in $W/problem
+  local used at
+  while sleep 2 && kill -0 "$2" 2>/dev/null && used=$(docker inspect -s -f '{{.SizeRw}}' "$THROWAWAY" 2>/dev/null); do
+    used=$((used >> 20))
+    for at in $(docker inspect -f '{{range .Mounts}}{{if eq .Type "volume"}}{{.Destination}} {{end}}{{end}}' "$THROWAWAY"); do
+      at=$(docker exec -u 0 "$THROWAWAY" du -sxm "$at" 2>/dev/null || true) used=$((used + ${at%%[!0-9]*}))
+    done
+    ((used > $1)) || continue
+    echo "the copy takes $used MB and may take $1: raise backup.verify.disk_gb where there is room" |
+      tee "$W/problem" >&2
+    docker kill "$THROWAWAY" >/dev/null 2>&1 || true
+    return 0
+  done
+}"""
+"""``within MB OWNER``; reads $W and $THROWAWAY."""
+
 
 def serve(options: str, command: str, ready: str, within: int = 120) -> str:
     """Text that replaces the throwaway and waits until ``ready`` (a command) holds, ``within`` seconds at most.

@@ -12,12 +12,15 @@ from ops.inventory.retention import Retention
 from ops.inventory.schedule import Schedule
 from ops.inventory.watch import Watch
 from ops.settings import Settings
-from ops.stores.settings import Store
+from ops.stores.settings import FileStore, Store
 from ops.targets.compose.settings import Seconds
 
 Recipient = Annotated[str, Field(pattern=r"^age1[0-9a-z]{50,}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,19}$")]
 Reference = Annotated[str, Field(pattern=r"^(env|file|cmd|aws-sm|aws-ssm):.+$")]
+
+NEARBY = ".opsbook/backups"
+"""The directory in which backups lie where the inventory names no store."""
 
 
 class Verify(Settings):
@@ -26,7 +29,8 @@ class Verify(Settings):
     at: str = "ops"
     """``ops`` or a host with Docker. The backup is decrypted there."""
     disk_gb: Annotated[int, Field(ge=1, le=100_000)] = 50
-    """Space in gigabytes that must be free where it runs, and that a restored copy may take."""
+    """Space in gigabytes that must be free where it runs, and that a restored copy may take: one that takes more is
+    ended while it is loaded."""
     timeout: Seconds = 14_400
     """Seconds after which a restore is ended."""
 
@@ -47,8 +51,9 @@ class Gate(Settings):
 class Backup(Settings):
     """Backups of one environment."""
 
-    store: Store
-    """Where they are kept."""
+    store: Store = FileStore(path=NEARBY)
+    """Where they are kept; empty: in `.opsbook/backups` of the repository at ops, to begin with. They go down with that
+    machine, and no other one sees them."""
     recipients: Annotated[tuple[Recipient, ...], Field(min_length=2)]
     """age public keys to which each backup is encrypted: two or more, one of them kept offline."""
     identities: dict[Name, Reference] = {}

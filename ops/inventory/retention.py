@@ -34,7 +34,7 @@ class Retention(Settings):
     removed."""
     at_least: Annotated[int, Field(ge=1, le=100_000)] = 3
     """Never fewer than these, whatever the other rules say; those whose proof failed or that hold nothing don't count.
-    The newest verified one always stays, too."""
+    The newest verified one always stays, too, and the newest one of which more than counts is proven."""
 
     @model_validator(mode="after")
     def _keeps(self) -> Self:

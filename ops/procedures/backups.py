@@ -280,9 +280,11 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     backup = settings(inventory)
     at = folder(inventory, name)
     if store.host == OPS:
-        there = f'cat "{_scratch(inventory, name, store)}/$1"'
+        path = f'"{_scratch(inventory, name, store)}/$1"'
+        there, many = f"cat {path}", f"wc -c <{path}"
     else:
-        there = f'{ssh_command(inventory, store.host)} "cat {inventory.state}/runs/$RUN/scratch/work-{name}/$1"'
+        ssh, path = ssh_command(inventory, store.host), f"{inventory.state}/runs/$RUN/scratch/work-{name}/$1"
+        there, many = f'{ssh} "cat {path}" </dev/null', f'{ssh} "wc -c <{path}" </dev/null'
     facts = {
         "app": inventory.app,
         "environment": inventory.environment,
@@ -298,16 +300,16 @@ def _keep(inventory: Inventory, name: str, store: AnyDatastore, own: Texts) -> S
     text = "\n".join(
         (
             hand.functions(backup.store),
-            f"there() {{ {there} </dev/null; }}",
-            f'for object in fingerprint.age dump.json data.age; do there "$object" | put "{at}/$object"; done',
+            f"there() {{ {there}; }}\nmany() {{ {many}; }}",
+            f'for object in fingerprint.age dump.json data.age; do there "$object" | put "{at}/$object" "$(many "$object")"; done',
             "wanted=$(there dump.json | jq -er .sha256)",
             f'got=$(get "{at}/data.age" | sha256sum | cut -d" " -f1)',
             '[ "$got" = "$wanted" ] || { echo "the store holds other bytes than the host sent" >&2; exit 1; }',
-            'there dump.json | jq --arg id "${RUN#hand-}" --arg owner "$OWNER" --arg reason "$REASON" --argjson size "$(there data.age | wc -c)" \\',
+            'there dump.json | jq --arg id "${RUN#hand-}" --arg owner "$OWNER" --arg reason "$REASON" --argjson size "$(many data.age)" \\',
             f'  --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" {said} \\',
             "  '{schema: 1, id: $id, app: $app, environment: $environment, datastore: $datastore, kind: $kind, created: $created, run: $id, owner: $owner,",
             '    reason: $reason, release: "", host: $host, server: .server, image: $image, size: $size, raw: .raw, sha256: .sha256, parts: 1, seconds: .seconds,',
-            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), newest: null, gaps: [], opsbook: "by hand"{more}}}\' |',
+            f'    recipients: [{recipients}], fingerprint: (.fingerprint + {{level: "{level}", basis: "{own.basis}"}}), gaps: [], opsbook: "by hand"{more}}}\' |',
             f'  put "{at}/manifest.json"',
         )
     )

@@ -102,8 +102,8 @@ _PROVEN = """\
   map(select(.damaged | not)) as $good |
   ($good | map(select(at <= $now + AHEAD)) | sort_by(.at, .id) | reverse) as $tried | ($tried | map(select(.ok))[0]) as $held |
   (.[] | select(.damaged) | told("damaged"; .key)), ($good[] | select(at > $now + AHEAD) | told("in-the-future"; .id)),
-  if $held == null then select($made) | told("never-verified"; "no backup was proven") else
-    ($now - ($held | at)) as $age | "\\($name): \\($held.id) was proven \\($age / 60 | floor) min ago",
+  if $held == null then select($made) | told("never-verified"; "no backup was verified") else
+    ($now - ($held | at)) as $age | "\\($name): \\($held.id) was verified \\($age / 60 | floor) min ago",
       (select($age > $within or $now - ($held | made) > $within + $rpo) | told("unverified"; "\\($within / 60 | floor) min are allowed")) end,
   ([$tried[0], ($tried | max_by(.id))] | unique[] | select(. and (.ok | not)) | told("verification-failed"; "\\(.id): \\(.problem)")),
   ($tried[0] // {} | (.identities // {} | to_entries[] | select(.value | not) | told("identity-lost"; .key)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from ops.datastores import throwaway
 from ops.datastores.compare import COMPARE
 from ops.datastores.kinds import AnyDatastore, texts
 from ops.datastores.texts import Texts
@@ -141,7 +142,7 @@ def _unlock(c: Copy) -> Step:
     text = "\n".join(
         (
             c.head,
-            'mkdir -p "$W"; chmod 700 "$W"; rm -f "$W/identities" "$W/problem" "$W/loaded" "$W/differences" "$W/assertions" "$W/times"',
+            'mkdir -p "$W"; chmod 700 "$W"; rm -f "$W/identities" "$W/problem" "$W/loaded" "$W/differences" "$W/assertions" "$W/times" "$W/server"',
             delivery.BRING,
             'for object in manifest.json fingerprint.age; do bring "$object" >"$W/$object.new"; mv "$W/$object.new" "$W/$object"; done',
             'wanted=$(jq -er .fingerprint.sha256 "$W/manifest.json")',
@@ -191,12 +192,12 @@ def streamed(c: Copy, sink: str) -> str:
             'rm -f "$W/sum"; mkfifo "$W/sum"; sha256sum <"$W/sum" >"$W/sha256" & summing=$!',
             "began=$SECONDS",
             'echo "it does not restore" >"$W/problem"',
-            f'bring data.age | tee "$W/sum" | age -d -i "$key" | zstd -dcq | {sink}',
+            f'{{ bring data.age && echo "fetch $((SECONDS - began))" >>"$W/times"; }} | tee "$W/sum" | age -d -i "$key" | zstd -dcq | {sink}',
             'wait "$summing"',
             'if [ "$(cut -d" " -f1 "$W/sha256")" != "$(jq -r .sha256 "$W/manifest.json")" ]; then',
             '  echo "the stored object is not the one that was written: its SHA-256 differs" | tee "$W/problem" >&2; exit 1',
             "fi",
-            'rm "$W/problem"',
+            'rm -f "$W/problem"',
             'echo "load $((SECONDS - began))" >>"$W/times"',
         )
     )
@@ -216,8 +217,15 @@ def _load(c: Copy) -> Step:
             "load() {",
             own.load,
             "}",
-            "gone; serve",
+            "taker() {",
+            own.taker or ":",
+            "}",
+            'began=$SECONDS; gone; serve; taker >"$W/server"',
+            'echo "serve $((SECONDS - began))" >>"$W/times"',
+            throwaway.WITHIN,
+            f"within {c.backup.verify.disk_gb * 1024} $BASHPID </dev/null >/dev/null 4>&- & watching=$!",
             streamed(c, "load"),
+            'kill "$watching" 2>/dev/null || true',
             'true >"$W/loaded"',
         )
     )

@@ -10,10 +10,10 @@ from ops.datastores.postgres import Postgres
 from ops.inventory.drills import Drills
 from ops.inventory.hooks import with_hooks
 from ops.inventory.model import Inventory
-from ops.plan.model import OPS, Change, Irreversible, Lease, Plan, Repeat, Stage, Step
+from ops.plan.model import OPS, Change, Irreversible, Keep, Lease, Plan, Repeat, Stage, Step
 from ops.procedures import backups, copies, values
 from ops.procedures.backup import resource
-from ops.procedures.preflight import look
+from ops.stores import hand
 
 GONE = "the data of this environment is destroyed on purpose: go on with the restore"
 
@@ -57,7 +57,7 @@ def data_loss(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         "drill-data-loss",
         "Drill: lose the data",
         (
-            _checked(name, store.host),
+            _checked(inventory, name, store.host),
             Stage(id="blow", title="The blow", steps=(blow,), waves=((store.host,),), fleet=True),
         ),
         tuple(sorted(inventory.hosts)),
@@ -100,7 +100,7 @@ def host_loss(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         "drill-host-loss",
         "Drill: lose the data's host",
         (
-            _checked(name, OPS),
+            _checked(inventory, name, OPS),
             Stage(id="blow", title="The blow", steps=(lose, provide), waves=((OPS,),), fleet=True),
         ),
         # the lease on the host that is lost would be lost with it
@@ -139,13 +139,29 @@ def _store(inventory: Inventory) -> Postgres:
     return store
 
 
-def _checked(name: str, at: str) -> Stage:
-    """The last look before data is destroyed."""
-    step = look(
-        "recent",
-        f"A backup of {name} was made for this drill and is in the store",
-        'test -n "$BACKUP" && echo "it comes back from $BACKUP"',
-        "The tool makes one first: `inv drill`. By hand: make one, prove it, and name it.",
-        ("BACKUP",),
+def _checked(inventory: Inventory, name: str, host: str) -> Stage:
+    """The last look before data is destroyed: asked of the store itself, for after the blow it is all there is."""
+    store = backups.settings(inventory).store
+    folder = f"{backups.place(inventory).datastore(name)}$BACKUP"
+    step = Step(
+        id="stored",
+        title=f"A backup of {name} was made for this drill and is in the store",
+        why="after the blow the data is there, or nowhere",
+        act=Change(
+            run=(
+                f"{hand.reading(store)}\n"
+                f'get "{folder}/manifest.json" | jq -er --arg id "$BACKUP" --arg of {name} \\\n'
+                "  'select(.id == $id and .datastore == $of) | \"made \\(.created): \\(.size) bytes, \\(.fingerprint.rows) rows\"' ||\n"
+                f'  {{ echo "the store has no backup $BACKUP of {name}" >&2; exit 1; }}\n'
+                f'have "{folder}/data.age" | grep .'
+            ),
+            done_when=Repeat(why="the backup stays as it is"),
+            undo=Keep(why="it was only read"),
+        ),
+        reads=("BACKUP", *(v for v, _ in hand.credentials(store))),
+        at=OPS,
+        native=copies.LOOK,
+        timeout=300,
+        otherwise="The tool makes one first: `inv drill`. By hand: make one, prove it, and name it.",
     )
-    return Stage(id="look", title="Is there a way back?", steps=(step,), waves=((at,),), fleet=True)
+    return Stage(id=f"look-{name}", title="Is there a way back?", steps=(step,), waves=((host,),), fleet=True)

@@ -14,7 +14,7 @@ from ops.plan.model import Back, Change, Check, Lease, Plan, Stage, Step
 from ops.procedures import values
 from ops.procedures.preflight import look
 from ops.schedules import systemd
-from ops.schedules.duties import Duty, duties, hosts, units
+from ops.schedules.duties import REQUIREMENTS, Duty, duties, hosts, units
 
 RESOURCE = "schedule"
 """The lease that installing and removing take: no deploy and no backup waits for it."""
@@ -87,7 +87,8 @@ def _looked(own: Sequence[Duty]) -> Stage:
     there, env = shlex.quote(one.directory), one.environment
     wanted = hashlib.sha256(systemd.listing(systemd.units(own)).encode()).hexdigest()
     program = f"cd {there} && .venv/bin/inv"
-    update = f"Bring it up to date there: `cd {one.directory} && git pull && script/setup --no-docker`."
+    install = f".venv/bin/pip install -r {REQUIREMENTS}"
+    update = f"Bring it up to date there: `cd {one.directory} && git pull && {install}`."
     steps = [
         look(
             "systemd",
@@ -102,7 +103,8 @@ def _looked(own: Sequence[Duty]) -> Stage:
             "The repository is there and fits",
             f'test -x {there}/.venv/bin/inv || {{ echo "there is no {one.directory}/.venv/bin/inv"; false; }} &&\n'
             f"  ( {program} inventory.check --env {env} --no-values )",
-            f"Clone it there as {one.user}, run `script/setup --no-docker`, and see what `inv inventory.check` says.",
+            f"Clone it there as {one.user}, then in it: `python3 -m venv .venv && {install}` (Opsbook, or what you install"
+            " it from), and see what `inv inventory.check` says.",
         ),
         look(
             "same",

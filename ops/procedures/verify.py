@@ -102,6 +102,7 @@ def _asserted(c: Copy) -> Step:
     text = "\n".join(
         (
             c.head,
+            "began=$SECONDS",
             "ask() {",
             own.ask,
             "}",
@@ -112,6 +113,7 @@ def _asserted(c: Copy) -> Step:
             'true >"$W/assertions"',
             'newest | tail -n 1 >"$W/newest" || true',
             asked or ":",
+            'echo "assert $((SECONDS - began))" >>"$W/times"',
             # the helper that calls this asks for its last status alone
             "wrong=''",
             'if grep -q \'"ok":false\' "$W/assertions"; then wrong="the copy is not what its owners expect"; fi',
@@ -154,15 +156,16 @@ def _report(c: Copy, *, good: bool) -> tuple[Step, Step, Step]:
         (
             c.head,
             delivery.OFFER,
-            'touch "$W/identities" "$W/times" "$W/assertions" "$W/differences" "$W/problem" "$W/newest"',
+            'touch "$W/identities" "$W/times" "$W/assertions" "$W/differences" "$W/problem" "$W/newest" "$W/server"',
             f'jq -n --arg id "$BACKUP" --arg run "$RUN" --arg owner "$OWNER" --arg host {shlex.quote(c.at)} --argjson ok {"true" if good else "false"} \\',
             '  --rawfile identities "$W/identities" --rawfile times "$W/times" --rawfile differences "$W/differences" \\',
-            '  --rawfile problem "$W/problem" --rawfile newest "$W/newest" --slurpfile assertions "$W/assertions" \\',
+            '  --rawfile problem "$W/problem" --rawfile newest "$W/newest" --rawfile server "$W/server" --slurpfile assertions "$W/assertions" \\',
             '  --argjson entries "$({ cat "$W/copy" 2>/dev/null || true; } | wc -l)" \'',
             '  def rows: split("\\n") | map(select(. != ""));',
             "  {schema: 1, id: $id, run: $run, owner: $owner, host: $host, ok: $ok,",
             '   seconds: ($times | rows | map(split(" ") | {(.[0]): (.[1] | tonumber)}) | add // {}),',
             '   identities: ($identities | rows | map(split(" ") | {(.[0]): (.[1] == "true")}) | add // {}),',
+            '   server: ($server | rows | .[0] // ""),',
             "   newest: ($newest | rows | .[0] // null | if . then (tonumber? // null) else null end),",
             '   entries: $entries, problem: ($problem | rows | join("; ")), assertions: $assertions,',
             '   differences: ($differences | rows | map(split("\\t") | {kind: .[0], name: .[1], how: .[2], source: .[3], copy: .[4]}) | .[:1000])}\' >"$W/report.json"',
@@ -222,14 +225,14 @@ def _judged(c: Copy) -> str:
     return "\n".join(
         (
             f'  jq --arg at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" --argjson rto {seconds(c.store.rto)} --argjson rpo {rpo} \\',
-            f'    --argjson source "$(get "{c.folder}/manifest.json" | jq -c \'{{created, server}}\')" \'',
+            f'    --argjson source "$(get "{c.folder}/manifest.json" | jq -c \'{{created}}\')" \'',
             "    def missed($name; $m): if $m.target == null or ($m.seconds != null and $m.seconds <= $m.target) then []",
             '      else ["the \\($name) target is missed"] end;',
             "    ($source.created | fromdateiso8601) as $made",
             "    | {seconds: .seconds.load, target: $rto} as $back",
             "    | {seconds: (if .newest then [0, $made - .newest] | max else null end), target: $rpo} as $lost",
             '    | (if .seconds.load then missed("RTO"; $back) + missed("RPO"; $lost) else [] end) as $late',
-            "    | {schema, id, run, owner, host, assertions, identities, at: $at, seconds, rto: $back, rpo: $lost, server: $source.server,",
+            "    | {schema, id, run, owner, host, assertions, identities, at: $at, seconds, rto: $back, rpo: $lost, server,",
             "       ok: (.ok and $late == []), comparisons: {entries, differences},",
             '       problem: ([.problem, $late[]] | map(select(. != "")) | join("; "))}\'',
         )

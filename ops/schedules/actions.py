@@ -12,13 +12,15 @@ from pydantic import BaseModel
 from ops.inventory.model import Inventory
 from ops.inventory.schedule import gap
 from ops.schedules.calendar import cron
-from ops.schedules.duties import Duty, duties, schedule
+from ops.schedules.duties import REQUIREMENTS, Duty, duties, schedule
 from ops.schedules.rendering import rendered
 
 SHORTEST = 300
 """Seconds between two runs at least: GitHub starts none more often."""
 LONGEST = 360
 """Minutes after which GitHub ends a job on a machine of its own."""
+PACKAGES = ("age", "curl", "jq", "openssh-client", "zstd")
+"""What jobs need on the machine at ops besides Python and Docker, by Debian's names."""
 
 
 class TooOften(ValueError):
@@ -53,6 +55,8 @@ def workflow(inventory: Inventory) -> str:
         crons=_crons(found),
         names=_variables(inventory),
         files=_files(inventory),
+        packages=PACKAGES,
+        requirements=REQUIREMENTS,
     )
 
 

@@ -19,8 +19,9 @@ def crontab(duties: Iterable[Duty]) -> str:
 
 def _command(duty: Duty) -> str:
     """One line of shell. Cron ends a command at a bare percent sign: none stands in it."""
-    parts = [f'sleep "$(shuf -i 0-{duty.delay} -n 1)"', f"cd {shlex.quote(duty.directory)}"]
+    work = f"timeout --kill-after=120 {duty.limit} nice -n 10 {duty.command}"
     if duty.environment_file:
-        parts.append(f"set -a && . {shlex.quote(duty.environment_file)} && set +a")
-    ended = f"timeout --kill-after=120 {duty.limit} nice -n 10 {duty.command}"
-    return " && ".join([*parts, f"{ended} >>.opsbook/{duty.unit}.log 2>&1"])
+        work = f"set -a && . {shlex.quote(duty.environment_file)} && set +a && {work}"
+    # a fresh clone has no such folder, and a shell that can't open the log starts nothing
+    ready = f'sleep "$(shuf -i 0-{duty.delay} -n 1)" && cd {shlex.quote(duty.directory)} && mkdir -p .opsbook'
+    return f"{ready} && {{ {work}; }} >>.opsbook/{duty.unit}.log 2>&1"

@@ -13,6 +13,9 @@ from ops.inventory.schedule import Schedule, gap
 NAMES = ("backup", "verify", "verify-all", "prune", "check")
 """Every job that there can be."""
 
+REQUIREMENTS = "requirements.opsbook.txt"
+"""The file of `inv init` in a user's repository that says where Opsbook comes from: what jobs' machines install."""
+
 _COMMANDS = {
     "backup": ("backup", "--yes", "--log", "json", "--reason", "scheduled"),
     "verify": ("backup.verify", "--latest", "--yes", "--log", "json", "--reason", "scheduled"),

@@ -21,6 +21,8 @@ class Backup:
     """The newest one; None: never verified, or `problem` says why it can't be read."""
     protection: Protection | None = None
     """The marker by which retention leaves it alone; None: there is none."""
+    served: str = ""
+    """The release before whose migration it served though it was made for itself; empty: none."""
     problem: Unreadable | None = None
     """Why its verification can't be read."""
 
@@ -28,6 +30,11 @@ class Backup:
     def id(self) -> str:
         """Its id."""
         return self.manifest.id
+
+    @property
+    def release(self) -> str:
+        """The release that was about to be deployed, by which a rollback with its data finds it; empty: none."""
+        return self.served or self.manifest.release
 
     @property
     def protected(self) -> bool:
@@ -64,9 +71,9 @@ class Catalogue:
         """The backups of an id: one per datastore. ``datastore``: only that one's."""
         return tuple(b for b in self.backups if b.id == backup_id and datastore in ("", b.where.datastore))
 
-    def latest(self, datastore: str, *, verified: bool = False) -> Backup | None:
-        """The newest backup of a datastore; ``verified``: the newest whose verification held. None: there is none."""
-        wanted = (b for b in self.backups if b.where.datastore == datastore and (b.verified or not verified))
+    def latest(self, datastore: str, *, proven: bool = False) -> Backup | None:
+        """The newest backup of a datastore; ``proven``: the newest that is. None: there is none."""
+        wanted = (b for b in self.backups if b.where.datastore == datastore and (b.proven or not proven))
         return next(wanted, None)
 
 

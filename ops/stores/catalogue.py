@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ops.stores.backup import Backup, Catalogue, Damaged, ordered
 from ops.stores.errors import Archived, Unreadable
-from ops.stores.keys import MANIFEST, PROTECTED, VERIFICATION, BackupKeys, Place
+from ops.stores.keys import MANIFEST, PROTECTED, RELEASE, VERIFICATION, BackupKeys, Place
 from ops.stores.manifest import LIMIT, manifest, verification
 from ops.stores.port import BackupStore
 from ops.stores.protection import Protection, protection
@@ -50,12 +50,13 @@ def _backup(store: BackupStore, where: BackupKeys, names: set[str]) -> Backup | 
     except Unreadable as error:
         return Damaged(where=where, problem=error)
     marker = _marker(store, where) if PROTECTED in names else None
+    served = _served(store, where) if RELEASE in names else ""
     try:
         checked = _read(store, where.verification) if VERIFICATION in names else None
         result = verification(where, checked) if checked is not None else None
     except Unreadable as error:
-        return Backup(where=where, manifest=found, protection=marker, problem=error)
-    return Backup(where=where, manifest=found, verification=result, protection=marker)
+        return Backup(where=where, manifest=found, protection=marker, served=served, problem=error)
+    return Backup(where=where, manifest=found, verification=result, protection=marker, served=served)
 
 
 def _marker(store: BackupStore, where: BackupKeys) -> Protection:
@@ -64,6 +65,14 @@ def _marker(store: BackupStore, where: BackupKeys) -> Protection:
         return protection(_read(store, where.protected))
     except Unreadable:
         return Protection()
+
+
+def _served(store: BackupStore, where: BackupKeys) -> str:
+    """The release that a marker names; it holds also when it can't be read."""
+    try:
+        return (_read(store, where.release) or b"").decode("utf-8", "replace").strip() or "unknown"
+    except Unreadable:
+        return "unknown"
 
 
 def _read(store: BackupStore, key: str) -> bytes | None:

@@ -93,14 +93,23 @@ BRING = (
     + "\n"
     + r"""
 bring() { # NAME: an object of the backup to standard output; by hand it lies in $W already
-  local from try
+  local from try idle=0 had=0 more range
   if [ -z "${FEED:-}" ]; then cat "$W/$1"; return; fi
-  for try in 1 2 3; do
+  for ((try = 1; try <= 40 && idle < 4; try++)); do
+    ((try == 1)) || sleep 2
     echo "@want $1 $try.$mark" >&4
-    from=$(answer "$1" "$try.$mark")
-# a stream that broke in the middle is not begun again: what was read of it stays read
-    case $from in *://*) fetch "$from"; return ;; esac
-    sleep 2
+    from=$(answer "$1" "$try.$mark") more=0
+    case $from in
+      *://*)
+# a stream that broke in the middle goes on behind what was read of it; the whole's hash is asked for afterwards
+        range=(); ((had == 0)) || range=(--range "$had-")
+        rm -f "$W/$1.broken"
+        { fetch "$from" "${range[@]}" || true >"$W/$1.broken"; } |
+          LC_ALL=C dd bs=1M iflag=fullblock 2>"$W/$1.had" || return 1
+        [ -e "$W/$1.broken" ] || return 0
+        more=$(awk '/ copied/ { print $1 }' "$W/$1.had") had=$((had + more)) ;;
+    esac
+    if ((more > 0)); then idle=0; else idle=$((idle + 1)); fi
   done
   echo "the store does not give $1" >&2
   return 1

@@ -1,5 +1,6 @@
 """What a person types at ops, in the repository, to put an object into the store and to get it out: the equivalent of
-what the tool does through its own client. ``put KEY`` reads standard input, ``get KEY`` prints, ``have PREFIX`` lists;
+what the tool does through its own client. ``put KEY [BYTES]`` reads standard input (more than 50 GB go only where
+BYTES says how many: the client's parts would be too small), ``get KEY`` prints, ``have PREFIX`` lists;
 ``begun PREFIX`` lists uploads that are open, ``clock`` prints the store's own Unix time.
 """
 
@@ -9,6 +10,7 @@ import shlex
 from typing import assert_never
 
 from ops.s3 import command, path_word
+from ops.stores.keys import DATA, PROTECTED, RELEASE, VERIFICATION
 from ops.stores.settings import FileStore, S3Store, Store
 
 ACCESS_KEY = "STORE_ACCESS_KEY"
@@ -31,15 +33,21 @@ def functions(store: Store) -> str:
             assert_never(store)
 
 
-def looking(store: Store) -> str:
-    """``get``, ``have`` and ``clock``: what looking needs, and nothing that writes."""
+def reading(store: Store) -> str:
+    """``get`` and ``have``, and nothing that writes."""
     match store:
         case S3Store():
-            return "\n".join((_s3(store), _s3_get(store), _s3_clock(store)))
+            return "\n".join((_s3(store), _s3_get(store)))
         case FileStore(path=path):
-            return "\n".join((_file_get(path_word(path)), "clock() { date -u +%s; }"))
+            return _file_get(path_word(path))
         case _:
             assert_never(store)
+
+
+def looking(store: Store) -> str:
+    """``get``, ``have`` and ``clock``: what looking needs, and nothing that writes."""
+    clock = _s3_clock(store) if isinstance(store, S3Store) else "clock() { date -u +%s; }"
+    return f"{reading(store)}\n{clock}"
 
 
 def begun(store: Store) -> str:
@@ -72,14 +80,33 @@ def _s3(store: S3Store) -> str:
 
 
 def _s3_put(store: S3Store) -> str:
+    """What the tool asks for with each object: encryption; the storage class of the dumps, which manifests never have;
+    the lock of all that stays as it is."""
     more = ""
-    if store.storage_class:
-        more += f" --storage-class {shlex.quote(store.storage_class)}"
     if store.encryption:
         more += f" --sse {shlex.quote(store.encryption)}"
     if store.kms_key:
         more += f" --sse-kms-key-id {shlex.quote(store.kms_key)}"
-    return f'put() {{ s3 cp --only-show-errors{more} - "s3://{store.bucket}/$1"; }}'
+    send = f's3 cp --only-show-errors{more} ${{2:+--expected-size "$2"}}'
+    to = f'- "s3://{store.bucket}/$1"'
+    if not store.storage_class and not store.lock:
+        return f"put() {{ {send} {to}; }}"
+    lines = ["put() {"]
+    if store.storage_class:
+        lines.append(
+            f"  case $1 in */{DATA}) {send} --storage-class {shlex.quote(store.storage_class)} {to} ;; *) {send} {to} ;; esac ||\n"
+            "    return 1"
+        )
+    else:
+        lines.append(f"  {send} {to} || return 1")
+    if store.lock:
+        until = f'"Mode={store.lock.mode},RetainUntilDate=$(date -u -d "+{store.lock.days} days" +%Y-%m-%dT%H:%M:%SZ)"'
+        api = command(store, ACCESS_KEY, SECRET_KEY)
+        lines += [
+            f"  case $1 in */opened | */{VERIFICATION} | */{PROTECTED} | */{RELEASE}) return 0 ;; esac",
+            f'  {api} s3api put-object-retention --bucket {store.bucket} --key "$1" --retention {until}',
+        ]
+    return "\n".join((*lines, "}"))
 
 
 def _s3_get(store: S3Store) -> str:

@@ -108,8 +108,12 @@ def _reasons(
         for backup in [b for b in some if b.verified][:1]:
             if "newest verified" not in found[backup.where]:
                 keep(backup, newest)
+        for backup in [b for b in some if b.proven][:1]:
+            # a younger one may be verified by counts alone
+            if not any(why.startswith("newest ") for why in found[backup.where]):
+                keep(backup, "newest proven")
         # whoever rolls the newest release back with its data needs that one
-        for backup in [b for b in some if b.manifest.release][:1]:
+        for backup in [b for b in some if b.release][:1]:
             keep(backup, "before the newest release")
     for some in (good, there):
         short = rules.at_least - sum(bool(found[b.where]) for b in some)

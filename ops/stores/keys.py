@@ -20,6 +20,8 @@ VERIFICATIONS = "verifications/"
 """Older verifications, by time."""
 PROTECTED = "protected"
 """Marker: retention leaves the backup alone."""
+RELEASE = "release"
+"""Marker: before this release's migration it served as the backup, though it was made for itself."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _ID = re.compile(r"([0-9]{8}T[0-9]{6})Z-[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -120,6 +122,11 @@ class BackupKeys:
     def protected(self) -> str:
         """The marker that keeps retention away."""
         return self.folder + PROTECTED
+
+    @property
+    def release(self) -> str:
+        """The marker of the release before whose migration it served."""
+        return self.folder + RELEASE
 
 
 def compact(at: datetime) -> str:

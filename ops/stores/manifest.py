@@ -117,8 +117,6 @@ class Manifest(_Record):
     """age public keys that can open it."""
     fingerprint: Fingerprint
     """What the source held."""
-    newest: int | None
-    """Unix time of the newest row; None: not asked."""
     gaps: tuple[str, ...]
     """Sentences: what the service could not give."""
     opsbook: str
@@ -200,7 +198,8 @@ class Verification(_Record):
     ok: bool
     """Whether everything held."""
     seconds: dict[str, Span]
-    """By phase."""
+    """By phase: `serve` (the throwaway was started), `load`, and within it `fetch` (until the last byte had come: it is
+    loaded while it comes), `compare`, `assert`."""
     rto: Measured
     """Time to restore."""
     rpo: Measured
@@ -208,7 +207,7 @@ class Verification(_Record):
     identities: dict[str, bool]
     """Which age identities opened it, by name."""
     server: str
-    """Version of the server that took the copy."""
+    """Version of the server that took the copy; empty: it was taken by none, or did not get that far."""
     comparisons: Comparisons
     """The copy against the source."""
     assertions: tuple[Asserted, ...]

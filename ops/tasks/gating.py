@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ops.inventory.load import Loaded
 from ops.plan.bound import Bound, Finding
 from ops.plan.model import OPS
 from ops.procedures.gate import ANSWER
 
+if TYPE_CHECKING:
+    from ops.stores.backup import Catalogue
 
-def young(loaded: Loaded) -> bool:
-    """Whether every datastore that the gate is about has a backup that is young enough. A store that does not answer
-    has none: then the deploy makes one, or says why it can't."""
+
+def young(loaded: Loaded) -> dict[str, str]:
+    """The answers by which a young backup serves instead of a new one, empty where none does: one of every datastore
+    that the gate is about, made in one run, young enough, and proven where the gate asks for a proof. A store that does
+    not answer has none: then the deploy makes one, or says why it can't."""
     from ops.datastores.settings import seconds
     from ops.inventory.references import Unresolved
     from ops.procedures import gate
@@ -21,18 +28,36 @@ def young(loaded: Loaded) -> bool:
     from ops.tasks.backing.opening import stock
 
     wanted = settings(loaded.inventory).gate
-    if wanted.backup != "newer-than":
-        return False
+    names = gate.names(loaded.inventory)
+    if wanted.backup != "newer-than" or not names:
+        return {}
     try:
-        found = stock(loaded)
+        held = stock(loaded)
     except (StoreError, Unresolved):
-        return False
-    for name in gate.names(loaded.inventory):
-        newest = found.catalogue.latest(name)
-        if newest is None or (found.now - newest.manifest.created_at).total_seconds() > seconds(wanted.newer_than):
-            return False
-    print(f"Every backup is newer than {wanted.newer_than}: none is made before a migration.", file=sys.stderr)
-    return True
+        return {}
+    found = serving(held.catalogue, names, held.now, seconds(wanted.newer_than), proven=wanted.verify != "no")
+    if not found:
+        return {}
+    print(
+        f"Backup {found} is newer than {wanted.newer_than}: it serves, none is made before a migration.",
+        file=sys.stderr,
+    )
+    return {gate.ANSWER: "no", gate.YOUNG: found}
+
+
+def serving(catalogue: Catalogue, names: Collection[str], now: datetime, within: int, *, proven: bool) -> str:
+    """The id of the newest backup that holds all of these datastores and is at most ``within`` seconds old; empty:
+    there is none. ``proven``: each must be."""
+    ids = dict.fromkeys(b.id for b in catalogue.backups)
+    for identity in ids:
+        good = {
+            b.where.datastore
+            for b in catalogue.find(identity)
+            if (now - b.manifest.created_at).total_seconds() <= within and (b.proven or not proven)
+        }
+        if good.issuperset(names):
+            return identity
+    return ""
 
 
 def turned(was: Bound, now: Bound) -> tuple[Finding, ...]:

@@ -29,6 +29,7 @@ def check(ctx: Context, env: str = "", values: bool = True) -> None:
     loaded = load_env(env, code=1)
     _plans(ctx, loaded)
     _messages(loaded)
+    _store(loaded)
     resolved = resolve_env(loaded, code=1) if values else None
     inventory = loaded.inventory
     counts = [
@@ -86,6 +87,17 @@ def _messages(loaded: Loaded) -> None:
     ]
     if found:
         raise Exit(told("Templates of notifications are not in order; no host was contacted.", found), code=1)
+
+
+def _store(loaded: Loaded) -> None:
+    """Warn of backups for which nobody has named a store."""
+    backup = loaded.inventory.backup
+    if backup and "store" not in backup.model_fields_set and backup.store.kind == "file":
+        print(
+            f"{loaded.place(('backup',))}: warning: no store is named, so backups lie in {backup.store.path} on the"
+            " machine where each is made, and go down with it: name a bucket in backup.store",
+            file=sys.stderr,
+        )
 
 
 def _channels(loaded: Loaded) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ops.engine.unfinished import alive
 from ops.inventory.load import Loaded
 from ops.records.traces import Damaged, Known, unfinished
 from ops.schedules.duties import Duty
+from ops.tasks.drilling.state import Notebook
 from ops.tasks.machines import fleet, ops_state
 from ops.tasks.rescue import Rescue
 from ops.tasks.surveying import Machines, surveyed
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 WAYS: dict[str, Aim] = {"backup": "abort", "backup-verify": "abort", "backup-prune": "resume"}
 """Procedures of scheduled jobs, and what becomes of one that nobody has finished: a backup and a proof begin anew; what
 was to be removed has begun to go, so that goes on."""
+DRILLS = ("drill-data-loss", "drill-host-loss")
+"""Procedures of drills: what they destroyed only `inv drill` brings back, by what it noted where it was typed."""
 OTHER: dict[Aim, Aim] = {"abort": "resume", "resume": "abort"}
 
 
@@ -65,10 +68,15 @@ def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet,
     try:
         with surveyed(loaded, machines=machines) as found:
             left = list(_abandoned(found, ways))
+            drills = [run.run for run in _abandoned(found, DRILLS)]
     except Damaged as error:
         # the job's own look decides whether that is in its way
         say(f"{error}; going on without looking for what was left")
         return 0
+    if drills or Notebook(ops_state(loaded)).path.exists():
+        which = f" (run {drills[0]})" if drills else ""
+        again = f"inv drill --env {loaded.inventory.environment}"
+        say(f"a drill is unfinished{which}, and no job mends that: `{again} --scenario …` goes on, where it was begun")
     for run in left:
         procedure = str(run.lead["procedure"])
         for aim in (ways[procedure], OTHER[ways[procedure]]):
@@ -85,11 +93,11 @@ def mend(loaded: Loaded, say: Callable[[str], None], machines: Machines = fleet,
     return 0
 
 
-def _abandoned(found: Surveyed, ways: Mapping[str, Aim]) -> Iterator[Known]:
+def _abandoned(found: Surveyed, procedures: Container[str]) -> Iterator[Known]:
     """Unfinished runs of ours that nobody leads: their lease has ended, or their leader was a process of this machine
     that is gone."""
     for run in unfinished(found.told.values()):
-        if run.lead.get("procedure") in ways and (alive(found.told, run.run) is None or found.gone(run)):
+        if run.lead.get("procedure") in procedures and (alive(found.told, run.run) is None or found.gone(run)):
             yield run
 
 

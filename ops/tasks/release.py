@@ -108,11 +108,13 @@ def rollback(
             raise Exit("rollback: --restore-data goes with neither --migrate-down, --without nor --hosts", code=20)
         from ops.tasks.env import load_env
         from ops.tasks.gating import before_live
+        from ops.tasks.losing import approved
 
         known = before_live(load_env(env))
         if not known:
             said = "the live release knows no backup that was made before its migration"
             raise Exit(f"rollback: {said}; `inv restore --env {env}` takes any other one", code=20)
+        approved(load_env(env), known, yes=yes, plan=plan)
         run(ctx, "rollback-data", env, {"TO": to, "REASON": reason, "BACKUP": known}, emergency=emergency, **flags)
         return
     run(ctx, "rollback", env, answers, without=without, emergency=emergency, **flags)
@@ -214,8 +216,7 @@ def _gated(env: str, without: bool) -> tuple[dict[str, str], dict[str, str]]:
     backup = loaded.inventory.backup
     if backup is None or backup.gate.backup == "off" or loaded.inventory.migrations is None:
         return {}, {}
-    no = {ANSWER: "no"}
-    return (no, {}) if without else ({}, no if young(loaded) else {})
+    return ({ANSWER: "no"}, {}) if without else ({}, young(loaded))
 
 
 def _yes(flag: bool) -> str:

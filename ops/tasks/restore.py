@@ -43,9 +43,9 @@ def restore(
     log: str = "",
 ) -> None:
     """Restore a backup: --into scratch beside everything, --into live in the place of the live data."""
-    from ops.observe.columns import age
     from ops.procedures.inplace import restorable
     from ops.tasks.env import load_env
+    from ops.tasks.losing import lost
 
     if into not in ("scratch", "live"):
         raise Exit("restore: add --into scratch (a copy to look at) or --into live", code=REFUSED)
@@ -66,25 +66,19 @@ def restore(
     if id:
         wanted = [b for b in stock.catalogue.find(id) if b.where.datastore in names]
     else:
-        wanted = [b for name in names if (b := stock.catalogue.latest(name, verified=True))]
+        wanted = [b for name in names if (b := stock.catalogue.latest(name, proven=True))]
     if not wanted:
+        such = "no such backup" if id else "no backup that is proven (counts alone prove nothing; --id takes any)"
         raise Exit(
-            f"restore: no such backup of {', '.join(names)}; `inv backup.list --env {env}` shows what there is",
+            f"restore: there is {such} of {', '.join(names)}; `inv backup.list --env {env}` shows what there is",
             code=1,
         )
     if into == "live" and len(wanted) > 1:
         raise Exit(f"restore: say which of {', '.join(b.where.datastore for b in wanted)} with --only", code=REFUSED)
     flags: dict[str, Any] = {"plan": plan, "json": json, "format": format, "yes": yes, "log": log}
     for backup in wanted:
-        m = backup.manifest
         if into == "live":
-            lost = "it goes where nothing is yet" if fresh else "what was written since is lost (it is backed up first)"
-            old = age((stock.now - m.created_at).total_seconds())
-            print(
-                f"{m.datastore}: back to {m.created} ({old} ago), when it held {m.fingerprint.rows} rows;"
-                f" {lost}. {'' if backup.verified else 'NOT PROVEN.'}",
-                file=sys.stderr,
-            )
+            print(lost(loaded, stock, backup, fresh=fresh), file=sys.stderr, flush=True)
             if not plan:
                 confirmed(
                     env,

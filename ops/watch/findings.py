@@ -138,9 +138,11 @@ class _Looker:
             if self.every:
                 one = len(self.every) == 1
                 never = (
-                    "its only backup was never proven" if one else f"none of its {len(self.every)} backups was proven"
+                    "its only backup was never verified"
+                    if one
+                    else f"none of its {len(self.every)} backups was verified"
                 )
-                yield self.told("never-verified", never, f"Prove the newest: {command}")
+                yield self.told("never-verified", never, f"Verify the newest: {command}")
         else:
             proof, made = _proof(verified), self.age(verified.manifest.created_at)
             age = self.age(proof.ended_at)
@@ -149,8 +151,8 @@ class _Looker:
                 said = f"the last verification that held is {span(age)} old, {span(allowed)} are allowed"
                 yield self.told("unverified", said, remedy)
             elif made > allowed + seconds(self.store.rpo):
-                # one old backup, proven again and again, says nothing about those made since
-                yield self.told("unverified", f"the newest backup that is proven is {span(made)} old", remedy)
+                # one old backup, verified again and again, says nothing about those made since
+                yield self.told("unverified", f"the newest backup that is verified is {span(made)} old", remedy)
         for failed in self.failed:
             proof = _proof(failed)
             why = proof.problem or f"{len(proof.comparisons.differences)} things differ"

@@ -94,9 +94,9 @@ def rules(settings: Settings, whose: Whose, link: Link) -> tuple[Rule, ...]:
             alert="Unverified",
             lasting=3600,
             severity="warning",
-            summary="No backup was proven for too long",
+            summary="No backup was verified for too long",
             page=link("unverified"),
-            # one old backup that is proven again and again
+            # one old backup that is verified again and again
             kinds="unverified",
         ),
         *(_found(whose, kind, told, settings.datastores, link(kind)) for kind, told in _TOLD.items()),

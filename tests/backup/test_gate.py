@@ -72,3 +72,19 @@ def test_a_deploy_without_migration_makes_none(lab: Lab, house: House) -> None:
     done = house.run("deploy", "--env", "lab", "--version", lab.live("app1").split("-")[0], "--plan", code=10)
     assert "backup" not in json.dumps(done.out)
     assert house.ids() == backups
+
+
+@pytest.mark.full
+def test_a_young_backup_serves_and_becomes_the_releases(lab: Lab, house: House) -> None:
+    wipe(lab)
+    house.run(*DEPLOY, "v1")
+    house.change(gate={"backup": "newer-than", "newer_than": "2h", "verify": "before-migrate"})
+    house.backup()
+    (young, *_) = before = house.ids()
+    house.verify("--id", young)
+    done = house.run(*DEPLOY, "v2")
+    assert f"Backup {young} is newer than 2h: it serves" in done.said
+    assert house.ids() == before, "none was made"
+    assert noted(lab) - {""} == {young}, "rollback --restore-data finds it"
+    found = house.catalogue()[0]
+    assert (found["manifest"]["release"], found["release"]) == ("", lab.live("app1")), "and retention holds it"

@@ -58,7 +58,9 @@ def test_the_proof_is_filed(proven: dict[str, Any]) -> None:
     assert found["comparisons"]["entries"] == proven["manifest"]["fingerprint"]["entries"]
     assert found["identities"] == {"ops": True, "vault": True}
     assert found["problem"] == ""
-    assert {"load", "compare"} <= set(found["seconds"])
+    assert {"serve", "fetch", "load", "compare", "assert"} <= set(found["seconds"])
+    assert found["seconds"]["fetch"] <= found["seconds"]["load"]
+    assert found["server"].startswith("17."), "the copy's own server says it"
     assert found["rto"]["seconds"] == found["seconds"]["load"]
     assert found["rto"]["target"] == 900
     assert found["rpo"]["seconds"] > 3600, "the newest customer came an hour before the data was made"

@@ -89,6 +89,9 @@ class Bench:
     def load(self) -> Said:
         """Serves a new throwaway and loads ``$W/dump`` into it."""
         self.ok(self.texts.serve)
+        asked = "{{.HostConfig.NetworkMode}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"
+        assert docker("inspect", "-f", asked, self.throwaway) == f"none {512 << 20} {512 << 20}\n"
+        assert self.ok(self.texts.taker) == self.ok(self.texts.version), "of the same image"
         return self.run(f'load() {{\n{self.texts.load}\n}}\ncat "$W/dump" | load || exit 1')
 
     def compare(self) -> Said:

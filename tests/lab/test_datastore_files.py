@@ -10,6 +10,7 @@ import pytest
 from datastore_bench import Bench, break_client, copy_of, docker, image
 
 from ops.datastores.files import Files, texts
+from ops.datastores.throwaway import WITHIN
 
 VOLUME = "bench-archive"
 ODD = r"""
@@ -71,6 +72,23 @@ def test_the_tree_is_reached_and_asked(copied: Bench) -> None:
     assert copied.ok(copied.texts.ask, QUERY="ls a | grep -c ^f") == "50\n"
     assert copied.ok(copied.texts.newest).strip() == "1893456000"
     assert copied.run(copied.texts.running).code == 0
+
+
+@pytest.mark.parametrize("at", ["/tree/big", "/big"], ids=["in its volume", "in the container"])
+def test_a_copy_that_takes_more_disk_than_it_may_is_ended(tag: str, tmp_path: Path, at: str) -> None:
+    b = bench(tmp_path / "w", tag)
+    watched = f"{b.texts.serve}\n{WITHIN}\nwithin 30 $BASHPID 4>&- & watching=$!\n"
+    fill = 'docker exec -i "$THROWAWAY" sh -c'
+    try:
+        b.ok(f"{watched}{fill} 'head -c 20000000 /dev/zero >{at}; sleep 5'\nkill $watching")
+        assert not (b.scratch / "problem").exists()
+        said = b.run(f"{watched}{fill} 'head -c 50000000 /dev/zero >{at}; sleep 30'")
+        assert said.code == 137
+        assert "may take 30" in said.err
+        assert "may take 30" in (b.scratch / "problem").read_text()
+        assert docker("inspect", "-f", "{{.State.Running}}", b.throwaway) == "false\n"
+    finally:
+        b.gone()
 
 
 CHANGES = {

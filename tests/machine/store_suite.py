@@ -94,7 +94,6 @@ def manifest_of(where: BackupKeys, created: datetime, **other: object) -> Manife
         "seconds": 1.5,
         "recipients": ("age1a", "age1b"),
         "fingerprint": Fingerprint(sha256="1" * 64, level="exact", basis="snapshot", entries=3, rows=10),
-        "newest": None,
         "gaps": (),
         "opsbook": "0.1.0",
     }
@@ -409,8 +408,13 @@ class StoreSuite:
             (True, True, True),
         ]
         assert [b.protection.said for b in found.backups if b.protection] == ["by ada@ops: the audit"]
+        assert [b.release for b in found.backups] == ["", "", ""]
+        store.put(new.release, b"v5-1f\n")
+        served = backups(store, place)
+        assert [b.release for b in served.backups] == ["v5-1f", "", ""]
+        store.delete([new.release])
         assert found.latest("main") == found.backups[0]
-        assert found.latest("main", verified=True) == found.backups[2]
+        assert found.latest("main", proven=True) == found.backups[2]
         assert found.latest("other") is None
         assert found.find(old.id) == (found.backups[1], found.backups[2])
         assert [b.where for b in backups(store, place, "cache").backups] == [cache]

@@ -12,8 +12,10 @@ import pytest
 from test_tasks_rescue import World, _expired
 
 from ops.engine.remains import Aim
+from ops.records.journal import decode, encode
 from ops.records.traces import unfinished
 from ops.schedules.duties import Duty
+from ops.tasks.drilling.state import Notebook, State
 from ops.tasks.machines import ops_state
 from ops.tasks.mending import Busy, mend, turn
 
@@ -94,6 +96,27 @@ def test_a_damaged_record_is_told_and_keeps_nobody_from_the_job(world: World) ->
     code, (said,) = mended(world, {"deploy": "abort"})
     assert code == 0
     assert "going on" in said
+
+
+def test_a_drill_that_somebody_left_is_told_and_left_to_people(world: World) -> None:
+    for host in ("app1", "app2"):
+        path = world.lab.state(host) / "runs" / world.run.run / "lead"
+        entry = decode(path, 1, path.read_bytes().rstrip(b"\n"))
+        path.write_bytes(encode(replace(entry, data={**entry.data, "procedure": "drill-data-loss"})))
+    assert mended(world, {}) == (0, []), "somebody leads it"
+    _expired(world)
+    code, (said,) = mended(world, {})
+    assert code == 0
+    assert said.startswith(f"a drill is unfinished (run {world.run.run})")
+    assert "`inv drill --env test --scenario …` goes on" in said
+    assert unfinished(world.lab.told().values())
+
+
+def test_a_drill_between_two_of_its_runs_is_told_where_it_was_begun(world: World) -> None:
+    Notebook(ops_state(world.loaded)).begin(State(id="d", scenario="data-loss", began=1.0))
+    code, (said,) = mended(world, {})
+    assert code == 0
+    assert said.startswith("a drill is unfinished, and no job mends that")
 
 
 def test_one_at_a_time_and_the_job_itself_holds_its_place(world: World) -> None:

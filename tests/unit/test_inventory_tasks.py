@@ -57,6 +57,30 @@ def test_check_finds_hooks_without_a_home(tmp_path: Path) -> None:
     assert "no procedure is called deplay" in done.stderr
 
 
+BACKUP = f"""
+backup:
+  recipients: [age1{"a" * 58}, age1{"b" * 58}]
+  identities: {{ops: "file:identity"}}
+  gate: {{backup: "off"}}
+  datastores:
+    main: {{kind: postgres, host: data1, container: postgres, user: shop, database: shop, image: "postgres:17"}}
+"""
+
+
+def test_backups_for_which_nobody_names_a_store_lie_in_the_repository_and_check_warns(tmp_path: Path) -> None:
+    write(tmp_path, SMALL + BACKUP)
+    done = inv(tmp_path, "inventory.check", "--env", "test", "--no-values")
+    assert done.returncode == 0
+    assert "warning: no store is named, so backups lie in .opsbook/backups on the machine where" in done.stderr
+    listed = inv(tmp_path, "backup.list", "--env", "test", "--json")
+    assert (listed.returncode, json.loads(listed.stdout)["backups"]) == (0, []), listed.stderr
+    write(
+        tmp_path, SMALL + BACKUP.replace("  recipients", "  store: {kind: file, path: .opsbook/backups}\n  recipients")
+    )
+    done = inv(tmp_path, "inventory.check", "--env", "test", "--no-values")
+    assert (done.returncode, done.stderr) == (0, ""), "somebody chose it"
+
+
 def test_check_can_leave_the_values_alone(tmp_path: Path) -> None:
     write(tmp_path, SMALL + "variables: {KEY: {kind: secret, from: 'env:SHOP_NOT_SET'}}\n")
     assert inv(tmp_path, "inventory.check", "--env", "test").returncode == 1

@@ -44,7 +44,6 @@ MADE = Manifest.model_validate(
         "seconds": 1.0,
         "recipients": ("age1a",),
         "fingerprint": Fingerprint(sha256="1" * 64, level="exact", basis="snapshot", entries=3, rows=10),
-        "newest": None,
         "gaps": (),
         "opsbook": "0.1.0",
     }
@@ -75,11 +74,12 @@ def backup(
     rows: int = 10,
     protected: bool = False,
     release: str = "",
+    level: str = "exact",
     n: int = 0,
 ) -> Backup:
     """A backup. ``ok``: how its verification ended; None: it has none. ``release``: that was about to be deployed."""
     where = PLACE.backup(name, f"{compact(created)}-root-{n:04x}")
-    counted = MADE.fingerprint.model_copy(update={"rows": rows})
+    counted = MADE.fingerprint.model_copy(update={"rows": rows, "level": level})
     about = {"id": where.id, "datastore": name, "created": told(created), "fingerprint": counted, "release": release}
     return Backup(
         where=where,
@@ -143,6 +143,14 @@ def test_datastores_are_decided_by_themselves() -> None:
 def test_the_newest_verified_one_stays_however_old() -> None:
     every = [backup(NOON - timedelta(days=d), ok=d >= 20 or None) for d in range(30)]
     assert why(kept(every, Rules(last=2, at_least=1)))["2026-11-01T12:00"] == ("newest verified",)
+
+
+def test_the_newest_proven_one_stays_where_younger_ones_are_verified_by_counts_alone() -> None:
+    """The last copy of which anybody knows that its content is right."""
+    every = [backup(NOON - timedelta(days=d), ok=True, level="exact" if d >= 20 else "counts") for d in range(30)]
+    reasons = why(kept(every, Rules(last=2, at_least=1)))
+    assert reasons.pop("2026-11-01T12:00") == ("newest proven",)
+    assert {when for when, why in reasons.items() if why} == {"2026-11-21T12:00", "2026-11-20T12:00"}
 
 
 def test_many_empty_dumps_push_no_good_one_out() -> None:

@@ -74,7 +74,7 @@ def test_every_variable_a_text_uses_is_declared_as_read(name: str) -> None:
             )
             used -= {"TO"}  # the migration container's own variable
             assert used & known <= set(step.reads), address(stage, step)
-            assert used <= known | {"DOCKER_CONFIG", "SECONDS", "PWD", "RANDOM"} | own(text), address(stage, step)
+            assert used <= known | {"BASHPID", "DOCKER_CONFIG", "SECONDS", "PWD", "RANDOM"} | own(text), address(stage, step)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,7 +108,7 @@ def test_every_step_speaks_to_its_reader(name: str) -> None:
 def test_deploy_in_order() -> None:
     p = plan("deploy")
     assert [s.id for s in p.stages] == [
-        "preflight", "schema", "look-main", "without", "without-record", "setup", "fetch", "gate-main", "halt", "migrate", "roll", "verify", "record", "tidy",
+        "preflight", "schema", "look-main", "without", "without-record", "setup", "fetch", "gate-main", "young", "halt", "migrate", "roll", "verify", "record", "tidy",
     ]  # fmt: skip
     roll = next(s for s in p.stages if s.id == "roll")
     assert [s.id for s in roll.steps] == ["start", "smoke", "switch", "workers", "link", "stop-old"]
@@ -118,7 +118,7 @@ def test_deploy_in_order() -> None:
 
 
 def test_barriers_stay_within_four_and_the_waves() -> None:
-    optional = ("halt", "migrate-first", "migrate-last", "without", "without-record", "gate-main")
+    optional = ("halt", "migrate-first", "migrate-last", "without", "without-record", "gate-main", "young")
     for name in (n for n in NAMES if n not in ("restore", "restore-fresh", "rollback-data")):
         stages = [
             s for s in plan(name).stages if s.id not in ("preflight", "schema", "release", "look-main", *optional)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from ruamel.yaml import YAML
 from schedule_parts import scheduled
 
+from ops.procedures.schedules import schedule_install
 from ops.schedules import systemd
 from ops.schedules.actions import TooOften, workflow
 from ops.schedules.cron import crontab
-from ops.schedules.duties import NAMES, Unscheduled, duties, duty, units
+from ops.schedules.duties import NAMES, REQUIREMENTS, Unscheduled, duties, duty, units
+from ops.tasks.skeleton import FILES
 
 EXPOSURE = 20
 """Tenths: what `systemd-analyze security` may say at most, of 100 (0 is none)."""
@@ -118,6 +121,24 @@ def test_cron_lines_are_clean_shell(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout
 
 
+def test_a_cron_line_starts_its_job_in_a_fresh_clone_and_logs_why_one_does_not_begin(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    program = clone / ".venv/bin/inv"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$WHO does $*"\n')
+    program.chmod(0o755)
+    environment = tmp_path / "environment"
+    found = duties(scheduled(directory=str(clone), environment_file=str(environment), delay="1s"))
+    (line,) = (x for x in crontab([d for d in found if d.name == "backup"]).splitlines() if "schedule.run" in x)
+    command = ["sh", "-c", line.split(maxsplit=5)[5]]
+    assert subprocess.run(command, cwd="/", check=False).returncode != 0
+    log = clone / ".opsbook/opsbook-shop-lab-backup.log"
+    assert str(environment) in log.read_text()
+    environment.write_text("WHO=cron\n")
+    assert subprocess.run(command, cwd="/", check=False).returncode == 0
+    assert log.read_text().endswith("cron does schedule.run --env lab --job backup\n")
+
+
 def test_the_workflow_fits_githubs_schema(tmp_path: Path) -> None:
     path = tmp_path / "workflow.yml"
     path.write_text(workflow(scheduled()))
@@ -140,6 +161,67 @@ def test_the_workflow_starts_each_job_at_its_time_and_by_hand() -> None:
         assert job["steps"][-1]["run"] == f".venv/bin/inv schedule.run --env lab --job {name}"
         for step in job["steps"]:
             assert "secrets." not in step.get("run", ""), "a secret in a command would stand in the log"
+
+
+@pytest.mark.parametrize(
+    ("there", "installed"),
+    [
+        ({}, "opsbook"),
+        ({"requirements.txt": "flask\n"}, "opsbook"),
+        ({"requirements.txt": "flask\nOpsbook==1.0\n"}, "-r requirements.txt"),
+        ({"requirements.txt": "opsbook\n", REQUIREMENTS: "/a/wheel\n"}, f"-r {REQUIREMENTS}"),
+    ],
+)
+def test_the_workflow_installs_opsbook_from_where_the_repository_says(
+    tmp_path: Path, there: dict[str, str], installed: str
+) -> None:
+    for name, text in there.items():
+        (tmp_path / name).write_text(text)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    pip = tmp_path / ".venv/bin/pip"
+    for name, text in {
+        "sudo": 'echo "sudo $*"',
+        "python3": f"mkdir -p .venv/bin && cp {programs}/pip .venv/bin/pip",
+        "pip": 'echo "pip $*"',
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    job = YAML(typ="safe").load(workflow(scheduled()))["jobs"]["backup"]
+    (step,) = (s for s in job["steps"] if s.get("name") == "Set up")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tmp_path,
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert pip.exists()
+    said = done.stdout.splitlines()
+    assert said[-1] == f"pip install -q --disable-pip-version-check {installed}"
+    assert {"age", "zstd", "jq"} <= set(said[1].split())
+
+
+def test_schedules_name_no_file_that_a_users_repository_does_not_have() -> None:
+    """`inv init` made it, a virtual environment has it, or the text itself asks whether it is there."""
+    inventory = scheduled()
+    texts = [
+        step["run"]
+        for job in YAML(typ="safe").load(workflow(inventory))["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+    texts += [d.command for d in duties(inventory)]
+    texts += [step.otherwise for _, step in schedule_install(inventory, {}).steps()]
+    named = {
+        w
+        for text in texts
+        for w in re.findall(r"(?<![\w/~.$-])[\w.-]*(?:/[\w.-]+)+(?!\w)|\b[\w.-]+\.txt\b", text)
+        if w[0] != "/"
+    }
+    assert named
+    assert named - {"/dev/null"} <= {*FILES, ".venv/bin/pip", ".venv/bin/inv", "requirements.txt"}
 
 
 def test_secrets_are_named_and_never_in_the_workflow(tmp_path: Path) -> None:

@@ -55,7 +55,6 @@ MANIFESTS = st.builds(
     seconds=SPANS,
     recipients=st.lists(TEXT, max_size=3).map(tuple),
     fingerprint=FINGERPRINTS,
-    newest=st.none() | st.integers(-(2**40), 2**40),
     gaps=st.lists(TEXT, max_size=2).map(tuple),
 )
 MEASURED = st.builds(Measured, seconds=st.none() | SPANS, target=st.none() | SPANS)
@@ -102,7 +101,6 @@ def plain(**other: object) -> dict[str, Any]:
         "seconds": 3,
         "recipients": ["age1a", "age1b"],
         "fingerprint": {"sha256": "1" * 64, "level": "exact", "basis": "snapshot", "entries": 1, "rows": 2},
-        "newest": 1_795_000_000,
         "gaps": [],
         "opsbook": "0.1.0",
         "objects": None,
@@ -171,6 +169,11 @@ def test_what_is_wrong_is_named(other: dict[str, object], says: str) -> None:
         manifest(WHERE, json.dumps(plain(**other)).encode())
     assert str(raised.value).startswith(f"{WHERE.manifest}: ")
     assert says in str(raised.value)
+
+
+def test_a_field_that_was_dropped_hides_no_backup() -> None:
+    """Manifests had the time of the newest row, which nobody ever filled in."""
+    assert manifest(WHERE, json.dumps(plain(newest=None)).encode()) == manifest(WHERE, json.dumps(plain()).encode())
 
 
 def test_a_field_that_is_missing_is_named() -> None:

@@ -85,7 +85,7 @@ def test_sentences_name_the_datastore_and_the_command() -> None:
         " Look why none is made, then make one: inv backup --env test --only main"
     )
     for one in ([backup(HOUR)], [backup(HOUR), backup(2 * HOUR)]):
-        assert "proven" in sentences([health(*one)])[0]
+        assert "verified" in sentences([health(*one)])[0]
 
 
 FEW = trying(max_examples=40)

@@ -92,7 +92,6 @@ def manifest(
         seconds=12.5,
         recipients=("age1a", "age1b"),
         fingerprint=Fingerprint(sha256="1" * 64, level="exact", basis="snapshot", entries=9, rows=rows),
-        newest=None,
         gaps=(),
         opsbook="test",
         objects=None if objects is None else Objects(count=1, bytes=objects, read=0, stored=0),

@@ -13,7 +13,7 @@ from ops.inventory.load import Loaded
 from ops.inventory.references import Unresolved
 from ops.plan.bound import Work
 from ops.plan.model import OPS
-from ops.procedures import backups, buckets, copies, objects, prune, verify
+from ops.procedures import backups, buckets, copies, gate, objects, prune, verify
 from ops.stores import manifest as records
 from ops.stores.errors import StoreError, Unreadable
 from ops.stores.keys import BackupKeys
@@ -52,6 +52,7 @@ class Operations:
                 backups.DISCARD: self._discarded,
                 backups.KEEP: self._told(self.keep),
                 copies.LOOK: self._told(self.look),
+                gate.HOLD: self._told(self.hold),
                 verify.FILE: self._told(self.file),
                 objects.COPY: self._told(bucket.copy),
                 buckets.LOAD: self._told(bucket.load),
@@ -125,6 +126,16 @@ class Operations:
         held = f"{found.size} bytes, {found.fingerprint.rows} rows"
         return f"backup {found.id} of {found.datastore}, made {found.created}: {held}"
 
+    def hold(self, call: NativeCall) -> str:
+        """Marks a backup that was made for itself as the one before a release's migration."""
+        inventory, known = self._loaded.inventory, call.values[gate.YOUNG]
+        each = [backups.place(inventory).backup(name, known) for name in gate.names(inventory)]
+        for where in each:
+            self._manifest_of(where)
+        for where in each:
+            self.store.put(where.release, f"{call.values['RELEASE']}\n".encode())
+        return f"backup {known} is that of before {call.values['RELEASE']}"
+
     def file(self, call: NativeCall) -> str:
         """Files what a verification found beside the backup, under the store's own time."""
         where = self._keys(call.work, call.values)
@@ -137,7 +148,10 @@ class Operations:
         self.store.delete([where.folder + REPORT])
         if good and not made.ok:
             raise StoreError(made.problem, "It is filed so; the targets stand in the inventory")
-        return f"filed: {'proven' if made.ok else 'NOT proven'}"
+        if not made.ok:
+            return "filed: NOT proven"
+        level = self._manifest_of(where).fingerprint.level
+        return "filed: proven" if level == "exact" else "filed: restores with equal counts; its content is NOT proven"
 
     # ------------------------------------------------------------ what they need
 
@@ -250,7 +264,6 @@ class Operations:
             fingerprint=records.Fingerprint(
                 level=getattr(store, "fingerprint", "exact"), basis=own.basis, **dump["fingerprint"]
             ),
-            newest=None,
             gaps=own.gaps,
             opsbook=ours,
             objects=records.Objects(**dump["objects"]) if "objects" in dump else None,
@@ -276,7 +289,7 @@ class Operations:
                     "seconds": {k: float(v) for k, v in found["seconds"].items()},
                     "rto": rto.model_dump(),
                     "rpo": rpo.model_dump(),
-                    "server": source.server,
+                    "server": found.get("server", ""),
                     "comparisons": {"entries": found["entries"], "differences": found["differences"]},
                     "problem": "; ".join(p for p in (found["problem"], *missed) if p),
                 }

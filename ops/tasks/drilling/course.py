@@ -22,18 +22,22 @@ from ops.inventory.drills import Drills
 from ops.inventory.load import Loaded
 from ops.procedures.backups import place
 from ops.procedures.registry import Procedure
-from ops.records.runs import known
+from ops.records.traces import Damaged
 from ops.stores.manifest import Measured, told
 from ops.stores.port import BackupStore
 from ops.tasks.drilling.canary import Canary, Row
+from ops.tasks.drilling.past import Past, Unknowable, past
 from ops.tasks.drilling.state import Notebook, State
 from ops.tasks.flow import Flow, actor
-from ops.tasks.machines import ops_state
+from ops.tasks.machines import fleet, ops_state
 from ops.tasks.rescue import Rescue
+from ops.tasks.surveying import Machines
 from ops.tasks.wish import Wish, run_id
 
 ALIVE = 5
 """Seconds that the canary goes on writing after the backup: what is lost must be more than nothing."""
+
+GOES_ON = "The drill stays where it is, and goes on with the next `inv drill`"
 
 
 class DrillFailed(Exception):
@@ -49,6 +53,7 @@ class Course:
     store: BackupStore
     procedures: Mapping[str, Procedure]
     log: str = ""
+    machines: Machines = fleet
 
     def data(self, scenario: Scenario) -> Record:
         """Destroys the datastore, or its host, and brings it back. Raises DrillFailed, CanaryError, StoreError."""
@@ -60,8 +65,8 @@ class Course:
         if not notebook.state.struck:
             self._strike(notebook, target)
         if not notebook.state.recovered:
-            self._run(notebook, "restore", "restore-fresh", {"BACKUP": notebook.state.backup}, options=(name,))
-            notebook.change(recovered=time.time())
+            back = self._run(notebook, "restore", "restore-fresh", {"BACKUP": notebook.state.backup}, options=(name,))
+            notebook.change(recovered=back)
         state = notebook.state
         canary = Canary(self.loaded, name, target, lambda row: None)
         newest = canary.newest()
@@ -145,10 +150,11 @@ class Course:
                 self._run(notebook, "backup", "backup", {"REASON": f"drill: {scenario}"}, options=(name,))
                 notebook.change(backed=True)
                 time.sleep(ALIVE)
-            self._run(notebook, "blow", f"drill-{scenario}", {"BACKUP": notebook.state.backup, "REASON": "drill"})
+            answers = {"BACKUP": notebook.state.backup, "REASON": "drill"}
+            struck = self._run(notebook, "blow", f"drill-{scenario}", answers)
         finally:
             canary.stop()
-        notebook.change(struck=time.time())
+        notebook.change(struck=struck)
 
     def _run(
         self,
@@ -158,25 +164,53 @@ class Course:
         answers: dict[str, str],
         *,
         options: tuple[str, ...] = (),
-    ) -> None:
-        """One phase as a run; one that somebody left is carried to its end. Raises DrillFailed."""
+    ) -> float:
+        """One phase as a run; one that somebody left is carried to its end. Returns when it ended, in unix seconds.
+        Raises DrillFailed.
+
+        Another run is begun only where nothing of the one before stands: a second blow would destroy what is back.
+        """
         begun: str = getattr(notebook.state, phase)
-        if begun and not self._done(begun):
-            self._say(f"carrying {begun} to its end first")
-            with ExitStack() as stack:
-                Rescue("resume", self.loaded, run=begun, yes=True, log=self.log).go(stack)
-        if begun and self._done(begun):
-            return
+        if begun:
+            found = self._ended(begun)
+            if found.done:
+                return found.at
+            if not found.void:
+                raise DrillFailed(
+                    f"{begun} ({procedure}) was closed by hand, and the tool can't know what state the data is in."
+                    f" Look; when {self.drills.datastore} is as it should be, the drill is over: remove {notebook.path}"
+                )
         run = run_id()
-        state = notebook.change(**{phase: run})
+        notebook.change(**{phase: run})
         self._say(f"{self.procedures[procedure].title} ({run})")
         code = self._flow(procedure, run, answers, options).go()
         if code != DONE:
-            again = f"inv drill --env {self._env} --scenario {state.scenario} --confirm {self._env}"
+            raise DrillFailed(f"{procedure} ended with {code}{self._again(notebook)}")
+        return time.time()
+
+    def _ended(self, run: str) -> Past:
+        """How a run has ended; one that nobody has finished is carried on first. Raises DrillFailed."""
+        try:
+            found = past(self.loaded, run, self.machines)
+            if found.exit is not None:
+                return found
+            self._say(f"carrying {run} to its end first")
+            with ExitStack() as stack:
+                rescue = Rescue("resume", self.loaded, run=run, yes=True, log=self.log, machines=self.machines)
+                code = rescue.go(stack)
+            found = past(self.loaded, run, self.machines)
+        except (Unknowable, Damaged) as error:
+            raise DrillFailed(f"{error}. Nothing was begun") from None
+        if found.exit is None:
             raise DrillFailed(
-                f"{procedure} ended with {code} in the drill {state.id}. Look at inv status --env {self._env};"
-                f" the drill goes on with: {again}"
+                f"{run} could not be carried to its end ({code}): inv status --env {self._env}. {GOES_ON}"
             )
+        return found
+
+    def _again(self, notebook: Notebook) -> str:
+        state = notebook.state
+        again = f"inv drill --env {self._env} --scenario {state.scenario} --confirm {self._env}"
+        return f" in the drill {state.id}. Look at inv status --env {self._env}; the drill goes on with: {again}"
 
     def _flow(self, procedure: str, run: str, answers: dict[str, str], options: tuple[str, ...] = ()) -> Flow:
         wish = Wish(
@@ -188,12 +222,7 @@ class Course:
             yes=True,
             log=self.log,
         )
-        return Flow(wish, self.loaded, self.procedures[procedure], run=run)
-
-    def _done(self, run: str) -> bool:
-        """Whether this machine knows that a run ended well."""
-        found = known(ops_state(self.loaded), run)
-        return found is not None and found.exit == DONE
+        return Flow(wish, self.loaded, self.procedures[procedure], self.machines, run=run)
 
     def _target(self) -> Postgres:
         backup = self.loaded.inventory.backup

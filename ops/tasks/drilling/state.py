@@ -44,19 +44,20 @@ class Notebook:
     """Where the state is kept: one drill at a time. Threads may change it."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        """``folder``: the environment's state at ops."""
+        self.path = folder / FILE
         self._lock = threading.Lock()
         self._state: State | None = None
 
     def read(self) -> State | None:
         """The drill under way, if there is one. Raises ValueError for a file that is none of ours."""
-        if not self._path.exists():
+        if not self.path.exists():
             return None
         try:
-            data: dict[str, Any] = json.loads(self._path.read_text())
+            data: dict[str, Any] = json.loads(self.path.read_text())
             self._state = State(**data)
         except (ValueError, TypeError) as error:
-            said = f"{self._path} can't be read ({error}); look what state the data is in, then remove it"
+            said = f"{self.path} can't be read ({error}); look what state the data is in, then remove it"
             raise ValueError(said) from None
         return self._state
 
@@ -79,16 +80,16 @@ class Notebook:
 
     def close(self) -> None:
         """The drill is over."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self._state = None
 
     def _keep(self, state: State) -> State:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_suffix(".new")
         with new.open("w") as file:
             json.dump(asdict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path)
+        new.replace(self.path)
         self._state = state
         return state

@@ -13,6 +13,7 @@ FILES = {
     "templates/README.md": "templates.md",
     "runbooks/README.md": "runbooks.md",
     "README.opsbook.md": "readme.md",
+    "requirements.opsbook.txt": "requirements.txt",
     ".gitignore": "gitignore",
 }
 """Path in the repository -> file of this package."""
