@@ -315,7 +315,7 @@ class Far:
 
     def until_well(self) -> None:
         """Waits for a backup that is young, proven and whole. Nothing is told then, and no rule fires."""
-        until(lambda: not self.look(), 400, lambda: self.look())
+        until(lambda: not self.look(), 400, self.look)
         assert self.fires(goes_on=True) == set()
         self.receiver.got.clear()
 
