@@ -149,6 +149,7 @@ def test_a_directory_of_the_hosts_is_backed_up(lab: Lab, tmp_path: Path) -> None
         del archive["volume"]
         archive["path"] = "/srv/papers"
         data["backup"]["datastores"] = {"archive": archive}
+        del data["backup"]["gate"], data["drills"]
 
     house = whole(lab, tmp_path, papers)
     try:
@@ -157,7 +158,7 @@ def test_a_directory_of_the_hosts_is_backed_up(lab: Lab, tmp_path: Path) -> None
         (found,) = house.catalogue()
         assert found["proven"]
         assert found["manifest"]["fingerprint"]["rows"] >= 2
-        said = house.run("restore", "--env", "lab", "--into", "scratch", "--latest", "--yes", "--log", "text").out
+        said = house.run("restore", "--env", "lab", "--into", "scratch", "--latest", "--yes").said
         look, gone = told(said)
         copy = lab.ssh("data1", f"{look} -ec 'cat /tree/one /tree/deep/link /tree/deep/two; stat -c %a /tree/deep'")
         assert copy.split() == ["one", "one", "two", "750"]
@@ -192,8 +193,8 @@ def test_a_copy_to_look_at_answers_and_leaves_the_live_data_alone(
         refused = house.run("restore", "--env", "lab", "--into", "scratch", "--latest", "--yes", code=1)
         assert "no such backup" in refused.said, "the newest that is proven: none is"
         newest = house.ids()[0]
-        done = house.run("restore", "--env", "lab", "--into", "scratch", "--id", newest, "--yes", "--log", "text")
-        look, gone = told(done.out)
+        done = house.run("restore", "--env", "lab", "--into", "scratch", "--id", newest, "--yes")
+        look, gone = told(done.said)
         ask = f'{look} -ec "psql -XqAt -U opsbook_throwaway -d proof -c \\"{everything}\\""'
         assert lab.ssh("data1", ask) == backed_up
         count = f"{look} -ec \"psql -XqAt -U opsbook_throwaway -d proof -c 'select count(*) from customers'\""
