@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -12,6 +12,9 @@ from invoke.tasks import task
 from ops.tasks.backup import chosen, held
 from ops.tasks.flags import COMMON
 from ops.tasks.running import REFUSED, confirmed, run
+
+if TYPE_CHECKING:
+    from ops.inventory.load import Loaded
 
 
 @task(
@@ -89,3 +92,20 @@ def restore(
         procedure = "restore-scratch" if into == "scratch" else "restore-fresh" if fresh else "restore"
         answers = {"BACKUP": backup.id, "REASON": reason}
         run(ctx, procedure, env, answers, options=(backup.where.datastore,), **flags)
+        if into == "scratch" and not plan:
+            print(_where(loaded, m.datastore, backup.id), file=sys.stderr)
+
+
+def _where(loaded: Loaded, name: str, backup: str) -> str:
+    """Where a copy to look at is, and how it is removed: what its last step says where nobody reads it."""
+    from ops.datastores.bucket import Bucket
+    from ops.procedures import buckets
+
+    c = buckets.copy(loaded.inventory, name, buckets.SCRATCH)
+    if isinstance(c.store, Bucket):
+        place = buckets.into(c).replace("$PWD", str(loaded.root)).replace("$BACKUP", backup)
+        look, gone = f"{place}, with type and metadata of each key in {place}.index", f"rm -rf {place} {place}.index"
+    else:
+        look, gone = f"docker exec -it {c.container} sh", f"docker rm -fv {c.container}"
+    head = f"{name}: the copy stays on {c.at} until somebody removes it there"
+    return f"{head}\n  look at it: {look}\n  remove it:  {gone}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,12 +116,51 @@ class House:
         made.inventory.write_text(self.own.inventory.read_text())
         return House(made, self.bucket)
 
+    def elsewhere(self, folder: Path) -> House:
+        """Another machine: it has the store's credentials, and every host of its inventory is an address of nobody's."""
+        other = self.colleague(folder)
+
+        def far(data: Any) -> None:
+            for number, host in enumerate(data["hosts"].values(), 1):
+                host["address"] = f"192.0.2.{number}"
+            data["ssh"].update(identity=f"{folder}-no-key", known_hosts=f"{folder}-no-hosts")
+            data["backup"]["identities"] = {"ops": f"file:{folder}-no-identity"}
+
+        other.own.change(far)
+        return other
+
 
 def house(lab: Lab, folder: Path, edit: Callable[[Any], None] = lambda _: None) -> House:
     """A repository in a folder; ``edit`` changes its inventory further."""
+
+    def change(data: Any) -> None:
+        backup = data["backup"]
+        # small parts, so that a small database has several
+        backup["part_mb"] = 5
+        backup["datastores"] = {"main": backup["datastores"]["main"]}
+        backup["datastores"]["main"].update(database=DATABASE, newest="", assertions=[])
+        edit(data)
+
+    return whole(lab, folder, change)
+
+
+def whole(lab: Lab, folder: Path, edit: Callable[[Any], None] = lambda _: None) -> House:
+    """A repository whose inventory is the lab's as it is, but for the place in the bucket, and for what ``edit`` changes."""
+    prefix = f"proof-{secrets.token_hex(4)}/"
+
+    def change(data: Any) -> None:
+        data["backup"]["store"]["prefix"] = prefix
+        edit(data)
+
+    made = repository(folder)
+    made.change(change)
+    return House(made, bucket(lab.status["s3"], prefix))
+
+
+def bucket(s3: Mapping[str, str], prefix: str) -> Bucket:
+    """A place in the lab's bucket. ``s3``: the lab's word on its server."""
     import boto3
 
-    s3 = lab.status["s3"]
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=s3["url"],
@@ -130,20 +169,7 @@ def house(lab: Lab, folder: Path, edit: Callable[[Any], None] = lambda _: None) 
         aws_secret_access_key=s3["secret_key"],
         verify=s3["ca"],
     )
-    prefix = f"proof-{secrets.token_hex(4)}/"
-
-    def change(data: Any) -> None:
-        backup = data["backup"]
-        backup["store"]["prefix"] = prefix
-        # small parts, so that a small database has several
-        backup["part_mb"] = 5
-        backup["datastores"] = {"main": backup["datastores"]["main"]}
-        backup["datastores"]["main"].update(database=DATABASE, newest="", assertions=[])
-        edit(data)
-
-    made = repository(folder)
-    made.change(change)
-    return House(made, Bucket(client, s3["bucket"], prefix))
+    return Bucket(client, s3["bucket"], prefix)
 
 
 def cleared() -> None:

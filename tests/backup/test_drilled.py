@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from conftest import Lab, Ran, ensure, inv  # type: ignore[attr-defined]
-from elsewhere import Repository, repository
+from elsewhere import Repository, in_use, repository
+from houses import bucket
 from killing import lives
+from leftovers import left
+from receivers import web
 from source import made
+from test_restoring import killed_after
 
 pytestmark = pytest.mark.timeout(1800)
 DRILL = ("drill", "--env", "lab", "--log", "json")
@@ -70,7 +76,15 @@ def sold(on_v2: Lab) -> Lab:
     return on_v2
 
 
-def came_back(lab: Lab, seen: list[tuple[int, float]], scenario: str) -> None:
+def drills(lab: Lab) -> set[str]:
+    """Keys of all records."""
+    return set(bucket(lab.status["s3"], "shop/lab.drills/").objects())
+
+
+def came_back(lab: Lab, seen: list[tuple[int, float]], scenario: str, before: set[str]) -> None:
+    """All is as it was, and one record more than ``before`` says what was lost."""
+    assert len(drills(lab) - before) == 1
+    assert left(lab) == []
     assert orders(lab) == ["kept"]
     assert inv("smoke-test", "--env", "lab").code == 0
     assert lab.sql("select to_regclass('opsbook_canary') is null") == "t", "the canary's table is gone again"
@@ -91,21 +105,56 @@ def test_it_asks_for_the_environments_name_before_it_destroys_anything(sold: Lab
     assert orders(sold) == ["kept"]
 
 
-def test_lost_data_comes_back_and_the_loss_is_the_canarys_truth(sold: Lab) -> None:
-    with watched(sold) as seen:
-        done = inv(*DRILL, "--scenario", "data-loss", *SAYS, timeout=900)
+def test_lost_data_comes_back_and_the_loss_is_the_canarys_truth(sold: Lab, tmp_path: Path) -> None:
+    before = drills(sold)
+    text = in_use().read_text().rstrip()
+    assert "\nnotify:" not in text
+    (tmp_path / "lab.yaml").write_text(f"{text}\nnotify:\n  team: {{to: env:TEAM, events: [drill-result]}}\n")
+    with watched(sold) as seen, web() as receiver:
+        env = {"OPSBOOK_INVENTORIES": str(tmp_path), "TEAM": receiver.url()}
+        done = inv(*DRILL, "--scenario", "data-loss", *SAYS, timeout=900, **env)
     assert done.code == 0, done.said
-    came_back(sold, seen, "data-loss")
+    came_back(sold, seen, "data-loss", before)
     assert "within its targets" in done.out
+    # somebody was told, and the page says it from now on
+    assert receiver.titles() == ["shop lab: drill within its targets"]
+    place = repository(tmp_path / "place")
+    shown = place.inv("runbook.render", "--env", "lab", "--evidence")
+    assert shown.code == 0, shown.said
+    record = newest(sold)
+    for name in ("drill-data-loss", "restore-fresh"):
+        page = (place.folder / f"runbooks/lab/{name}.md").read_text()
+        (row,) = re.findall(r"^\| main \|.*$", page, re.MULTILINE)
+        assert "| 15m | 24h |" in row
+        assert "data-loss: back after " in row
+        assert str(record["recovered"])[:10] in row
+        assert "OVER TARGET" not in row
 
 
 @pytest.mark.full
 def test_a_lost_host_comes_back(sold: Lab, deploy: Callable[..., Ran]) -> None:
+    before = drills(sold)
     try:
         with watched(sold) as seen:
             done = inv(*DRILL, "--scenario", "host-loss", *SAYS, timeout=1500)
         assert done.code == 0, done.said
-        came_back(sold, seen, "host-loss")
+        came_back(sold, seen, "host-loss", before)
+    finally:
+        inv("lab.up", timeout=600)
+        made(sold)
+        ensure(sold, deploy, "v2")
+
+
+@pytest.mark.full
+def test_a_drill_that_is_killed_when_the_host_is_lost_goes_on(sold: Lab, deploy: Callable[..., Ran]) -> None:
+    before = drills(sold)
+    try:
+        with watched(sold) as seen:
+            killed_after("blow.lose", ("drill", "--env", "lab", "--scenario", "host-loss", *SAYS))
+            done = inv(*DRILL, "--scenario", "host-loss", *SAYS, timeout=1500)
+        assert done.code == 0, done.said
+        came_back(sold, seen, "host-loss", before)
+        assert inv("resume", "--env", "lab", "--plan").code == 10, "nothing is left unfinished"
     finally:
         inv("lab.up", timeout=600)
         made(sold)
@@ -128,13 +177,14 @@ def test_over_target_fails_and_is_due_again(sold: Lab, tmp_path_factory: pytest.
 @pytest.mark.full
 @pytest.mark.parametrize("boundary", [6, 14, 24, 34])
 def test_a_drill_that_is_killed_goes_on_where_it_stood(sold: Lab, boundary: int) -> None:
-    life = lives(("drill", "--env", "lab", "--scenario", "data-loss", *SAYS), boundary, within=600)
-    assert life.code is None, "it was killed"
-    time.sleep(1)
-    done = inv(*DRILL, "--scenario", "data-loss", *SAYS, timeout=900)
+    before = drills(sold)
+    with watched(sold) as seen:
+        life = lives(("drill", "--env", "lab", "--scenario", "data-loss", *SAYS), boundary, within=600)
+        assert life.code is None, "it was killed"
+        time.sleep(1)
+        done = inv(*DRILL, "--scenario", "data-loss", *SAYS, timeout=900)
     assert done.code == 0, done.said
-    assert orders(sold) == ["kept"]
-    assert inv("smoke-test", "--env", "lab").code == 0
+    came_back(sold, seen, "data-loss", before)
     assert inv("resume", "--env", "lab", "--plan").code == 10, "nothing is left unfinished"
 
 

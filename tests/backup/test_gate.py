@@ -16,6 +16,7 @@ from source import lying
 
 pytestmark = pytest.mark.timeout(900)
 DEPLOY = ("deploy", "--env", "lab", "--yes", "--log", "json", "--version")
+PLAN = ("deploy", "--env", "lab", "--plan", "--json", "--version")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,24 @@ def test_a_backup_comes_before_the_migration_or_nothing_is_changed(lab: Lab, hou
     assert house.catalogue()[0]["proven"]
 
 
-def test_a_deploy_without_migration_makes_none(lab: Lab, house: House) -> None:
-    backups = house.ids()
-    done = house.run("deploy", "--env", "lab", "--version", lab.live("app1").split("-")[0], "--plan", code=10)
-    assert "backup" not in json.dumps(done.out)
+def another_setting(house: House, level: str) -> str:
+    """Makes a release of the version that is live, by another setting, the next one: no migration is pending then."""
+    house.own.change(lambda data: data["variables"]["LOG_LEVEL"].update(value=level))
+    return "v2"
+
+
+def test_a_deploy_without_a_pending_migration_plans_none(lab: Lab, house: House) -> None:
+    todo = [step for step, _ in house.run(*PLAN, another_setting(house, "warning")).json()["todo"]]
+    assert "roll.switch" in todo, "there is something to do"
+    assert not [step for step in todo if step.startswith(("gate-", "migrate."))]
+
+
+@pytest.mark.full
+def test_a_deploy_without_a_pending_migration_makes_none(lab: Lab, house: House) -> None:
+    backups, live = house.ids(), lab.live("app1")
+    done = house.run(*DEPLOY, another_setting(house, "debug"))
+    assert lab.live("app1") != live
+    assert "gate-" not in done.out
     assert house.ids() == backups
 
 

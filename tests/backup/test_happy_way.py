@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Lab  # type: ignore[attr-defined]
-from houses import House
+from houses import House, whole
 from leftovers import left
-from source import ROWS, WEIGHT, sql
+from source import ROWS, WEIGHT
 
 pytestmark = pytest.mark.timeout(600)
+KINDS = {"main": "postgres", "cache": "redis", "documents": "mongodb", "archive": "files", "assets": "bucket"}
+"""What the lab's inventory declares."""
 
 
 @pytest.fixture(scope="module")
@@ -101,28 +104,59 @@ def test_a_question_that_fails_is_told(lab: Lab, house: House, proven: dict[str,
     assert left(lab) == []
 
 
-def test_what_is_written_meanwhile_does_not_disturb(lab: Lab, house: House) -> None:
-    """The dump and its fingerprint come from one moment, whatever is written meanwhile."""
-    import threading
+def test_a_tool_that_a_host_lacks_is_named_before_anything_is_done(lab: Lab, house: House) -> None:
+    before = house.bucket.objects()
+    lab.inside("data1", "mv /usr/bin/age /usr/bin/age.away")
+    try:
+        done = house.backup(code=20)
+    finally:
+        lab.inside("data1", "mv /usr/bin/age.away /usr/bin/age")
+    assert "missing: age" in done.said
+    assert "sudo apt-get install age curl jq zstd" in done.said
+    assert house.bucket.objects() == before
+    assert house.bucket.uploads() == []
+    assert left(lab) == []
 
-    ended = threading.Event()
 
-    def writing() -> None:
+def test_everything_that_is_declared_is_backed_up_and_proven_whatever_is_written_meanwhile(
+    on_v1: Lab, tmp_path: Path
+) -> None:
+    """The lab's inventory as it is. Dump and fingerprint of the database come from one moment, while the shop sells."""
+    lab, ended = on_v1, threading.Event()
+    house = whole(lab, tmp_path)
+
+    def selling() -> None:
         n = 0
         while not ended.is_set():
             n += 1
-            sql(
-                lab,
-                f"insert into remarks values ('meanwhile {n}'); update customers set name = name || '.' where id = {n % ROWS}",
+            lab.sql(
+                f"insert into orders (item, quantity, version) values ('meanwhile', {n}, 'v1');"
+                f" update orders set quantity = quantity + 1 where item = 'meanwhile' and quantity % 5 = {n % 5}"
             )
 
-    writer = threading.Thread(target=writing)
-    writer.start()
+    seller = threading.Thread(target=selling)
+    seller.start()
     try:
-        house.datastore(assertions=[])
         house.backup()
     finally:
         ended.set()
-        writer.join()
-    house.verify()
-    assert house.catalogue()[0]["proven"]
+        seller.join()
+    try:
+        made = {b["manifest"]["datastore"]: b for b in house.catalogue()}
+        assert {name: b["manifest"]["kind"] for name, b in made.items()} == KINDS
+        assert len({b["manifest"]["run"] for b in made.values()}) == 1, "by one run"
+        house.verify()
+        for found in house.catalogue():
+            told, proof = found["manifest"], found["verification"]
+            assert found["proven"], told["datastore"]
+            assert told["fingerprint"]["rows"] > 0
+            assert proof["comparisons"]["entries"] > 0
+            assert proof["comparisons"]["differences"] == []
+            assert proof["identities"] == {"ops": True, "vault": True}
+            assert proof["rto"]["seconds"] <= proof["rto"]["target"]
+        assert left(lab) == []
+        assert [*house.own.folder.glob(".opsbook/*/runs/*/scratch/*")] == []
+        assert house.bucket.uploads() == []
+    finally:
+        house.bucket.keep()
+        lab.sql("delete from orders where item = 'meanwhile'")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import INV, ROOT, Lab, Ran, ensure, inv, wipe  # type: ignore[attr-defined]
 from elsewhere import Repository, repository
+from killing import lives
+from leftovers import left
 
 pytestmark = pytest.mark.timeout(1200)
 RESTORE = ("restore", "--env", "lab", "--into", "live", "--only", "main", "--confirm", "lab", "--yes")
@@ -34,6 +36,17 @@ def newest(place: Callable[..., Ran], count: int = 1) -> list[str]:
     """Ids of the newest backups of the shop's database."""
     found = place("backup.list", "--env", "lab", "--only", "main", "--json").json()["backups"]
     return [b["manifest"]["id"] for b in found[:count]]
+
+
+def as_it_was(lab: Lab, item: str = "later") -> None:
+    """The live data says this, serves, and nothing lies beside it."""
+    assert items(lab) == [item]
+    assert databases(lab) == []
+    assert left(lab) == []
+    tested = inv("smoke-test", "--env", "lab")
+    assert tested.code == 0, tested.said
+    resumed = inv("resume", "--env", "lab", "--plan")
+    assert resumed.code == 10, f"nothing is left unfinished\n{resumed.said}"
 
 
 @pytest.fixture
@@ -79,24 +92,31 @@ def test_the_live_data_is_replaced_and_the_application_passes_its_smoke_tests(so
     assert items(lab) == ["later"]
 
 
-@pytest.mark.parametrize(
-    "after",
-    [
-        pytest.param("beside-main.compare", marks=pytest.mark.full),
-        pytest.param("stop.stop", marks=pytest.mark.full),
-        pytest.param("swap-main.swap", marks=pytest.mark.full),
-        pytest.param("roll.healthy", marks=pytest.mark.full),
-    ],
+STEPS = (
+    *(f"present-main.{step}" for step in ("open", "dump", "keep", "clear")),
+    *(f"beside-main.{step}" for step in ("look", "unlock", "load", "compare")),
+    *("stop.stop", "swap-main.swap", "roll.start", "roll.healthy", "roll.smoke", "verify.balancer"),
 )
+"""Every step after which a restore may fail and be taken back: what comes later only clears up."""
+
+
+@pytest.mark.full
+def test_these_are_all_its_steps(lab: Lab) -> None:
+    todo = inv("restore", "--env", "lab", "--into", "live", "--only", "main", "--latest", "--plan", "--json")
+    assert todo.code == 0, todo.said
+    named = {step for step, _ in todo.json()["todo"] if not step.startswith(("look", "free", "lease"))}
+    assert named - {"clear-main.drop"} <= set(STEPS)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("after", STEPS)
 def test_a_restore_that_fails_leaves_the_live_data_as_it_was(
     sold: tuple[Lab, str], broken: Callable[[str, str], Repository], after: str
 ) -> None:
     lab, backup = sold
     done = broken(after, "restore").inv(*RESTORE, "--id", backup)
     assert done.code == 30, done.said
-    assert items(lab) == ["later"]
-    assert databases(lab) == []
-    assert inv("smoke-test", "--env", "lab").code == 0
+    as_it_was(lab)
 
 
 @pytest.mark.full
@@ -111,6 +131,40 @@ def test_whoever_takes_a_killed_restore_over_ends_it(sold: tuple[Lab, str], then
     assert items(lab) == (["kept"] if then == RESUME else ["later"])
     assert databases(lab) == []
     assert inv("smoke-test", "--env", "lab").code == 0
+
+
+BOUNDARIES = 44
+"""What a restore passes on this fleet; at the last ones it is done, and only its lease is left to be given back."""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("at", range(1, BOUNDARIES + 1))
+def test_a_restore_killed_at_any_boundary_is_finished_or_taken_back(sold: tuple[Lab, str], at: int) -> None:
+    """At every boundary, by somebody else; the even ones are carried on, the odd ones taken back."""
+    lab, backup = sold
+    then = ABORT if at % 2 else RESUME
+    life = lives((*RESTORE, "--id", backup), at)
+    if life.code == 0:
+        pytest.fail(f"it has only {len(life.steps)} boundaries: lower BOUNDARIES")
+    assert life.code is None, life.said
+    done = inv(*then, "--take-over")
+    assert done.code == 0, done.said
+    over = ("step-done", "data1", "clear-main.drop") in life.steps
+    as_it_was(lab, "later" if then == ABORT and not over else "kept")
+
+
+@pytest.mark.full
+def test_a_restore_killed_again_and_again_is_finished(sold: tuple[Lab, str]) -> None:
+    """Each resume is killed as well, a few boundaries on."""
+    lab, backup = sold
+    life, kills = lives((*RESTORE, "--id", backup), 9), 0
+    while life.code is None:
+        kills += 1
+        assert kills < 40
+        life = lives((*RESUME, "--take-over"), 4 + kills % 5)
+    assert life.code == 0, (life.steps[-3:], life.said)
+    assert kills >= 4
+    as_it_was(lab, "kept")
 
 
 def test_back_across_an_irreversible_migration_with_its_data(lab: Lab, deploy: Callable[..., Ran]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Lab, inv  # type: ignore[attr-defined]
+from conftest import Lab, inv  # type: ignore[attr-defined]
 from elsewhere import Repository, repository
 from test_restoring import ABORT, RESUME, killed_after
 
@@ -42,7 +42,7 @@ def marked(lab: Lab, name: str) -> str:
 
 
 def redis(lab: Lab, command: str) -> str:
-    secret = (ROOT / ".lab/opsbook/redis-password").read_text().strip()
+    secret = (Path(lab.status["state_dir"]) / "redis-password").read_text().strip()
     text = f"docker exec -i redis redis-cli --askpass {command} 2>/dev/null"
     return str(lab.try_ssh("data1", text, stdin=f"{secret}\n").out.strip())
 

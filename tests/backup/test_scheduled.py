@@ -1,22 +1,29 @@
 """Jobs that run by themselves: installed on a machine of the lab and started by its own systemd, killed, stopped,
-removed. Nothing here starts a job but a timer.
+removed; and who notices when they don't. Nothing here starts a job but a timer.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alerting import firing
 from conftest import ROOT, Lab, Ran, inv  # type: ignore[attr-defined]
 from houses import House, house
 from killing import lives
 from leftovers import left
+from receivers import Web, web
+from source import made, sql
 from test_torn_steps import prefixes
 
 from ops.inventory.load import load
@@ -28,6 +35,8 @@ from ops.procedures.schedules import schedule_install, schedule_remove
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1500)]
 
 THERE = "/opt/opsbook"
+METRICS = "/srv/metrics/opsbook.prom"
+JOBS = ("backup", "verify", "verify-all", "prune", "check")
 UNITS = "/etc/systemd/system/opsbook-shop-lab-*"
 INSTALL = ("schedule.install", "--env", "lab", "--yes")
 
@@ -95,6 +104,7 @@ def ops1(lab: Lab) -> Iterator[OpsHost]:
     assert up.code == 0, up.said
     there = inv("lab.status", "--json").json()["ops"]
     found = OpsHost(there["container"], there["port"])
+    found.run(f"install -d -o deploy $(dirname {METRICS}); rm -f {METRICS}")
     yield found
     # what the tests wrote there is gone with the next copy of the repository
     found.run(
@@ -102,20 +112,61 @@ def ops1(lab: Lab) -> Iterator[OpsHost]:
     )
 
 
+@contextmanager
+def listening(address: str) -> Iterator[tuple[str, list[str]]]:
+    """Whoever waits for the dead man: its URL, and what was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.client_address[0]} {self.path}")
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((address, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{address}:{server.server_port}/alive", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
-def scheduled(lab: Lab, proof: None, ops1: OpsHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def dead_man(lab: Lab, ops1: OpsHost) -> Iterator[tuple[str, list[str]]]:
+    """Outside of the machine that runs the jobs."""
+    with listening(ops1.run("ip -4 route show default").split()[2]) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scheduled(
+    lab: Lab,
+    proof: None,
+    ops1: OpsHost,
+    dead_man: tuple[str, list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[House]:
     """A repository whose inventory has a schedule that is short, and the same inventory on the machine that runs it."""
 
     def edit(data: Any) -> None:
         data["hosts"]["ops1"] = {"address": "127.0.0.1", "groups": ["ops"], "ssh": {"port": ops1.port}}
         data["backup"]["retention"] = {"last": 2, "at_least": 1}
+        data["backup"]["watch"] = {"metrics": METRICS, "dead_man": f"cmd:echo {dead_man[0]}"}
         data["backup"]["schedule"] = {
             "host": "ops1",
             "directory": THERE,
             "delay": "1s",
             "backup": {"when": "every 1m"},
             "verify": {"when": "every 2m"},
+            "verify_all": {"when": "every 5m"},
             "prune": {"when": "every 3m"},
+            "check": {"when": "every 1m"},
         }
 
     made = house(lab, tmp_path_factory.mktemp("scheduled"), edit)
@@ -131,17 +182,21 @@ def follow(made: House, ops1: OpsHost) -> None:
     ops1.write(f"{THERE}/inventories/lab.yaml", text.encode())
 
 
-def until(holds: Callable[[], object], within: float, told: Callable[[], object] = lambda: "") -> None:
+def until(
+    holds: Callable[[], object], within: float, told: Callable[[], object] = lambda: "", pause: float = 1
+) -> None:
     """Waits until it holds."""
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, told()
-        time.sleep(1)
+        time.sleep(pause)
 
 
-def status(made: House, code: int) -> dict[str, Any]:
-    """What `schedule.status` says, by job."""
-    return {one["job"]: one for one in made.run("schedule.status", "--env", "lab", "--json", code=code).json()["jobs"]}
+def status(made: House, code: int | None) -> dict[str, Any]:
+    """What `schedule.status` says, by job. ``code``: its exit status; None: whatever it is."""
+    done: Ran = made.own.inv("schedule.status", "--env", "lab", "--json")
+    assert code is None or done.code == code, done.said
+    return {one["job"]: one for one in done.json()["jobs"]}
 
 
 @pytest.fixture
@@ -158,14 +213,16 @@ def ours(made: House) -> list[dict[str, Any]]:
 def test_timers_are_installed_once_and_have_a_next_run(installed: House, ops1: OpsHost) -> None:
     assert "Nothing to do" in installed.run(*INSTALL, "--log", "text").out
     found = status(installed, code=0)
-    assert list(found) == ["backup", "verify", "prune"]
+    assert tuple(found) == JOBS
     assert all(one["active"] and one["enabled"] and (one["next"] or one["working"]) for one in found.values())
-    assert ops1.run("ls /etc/systemd/system/opsbook-* | wc -l") == "6"
+    assert ops1.run("ls /etc/systemd/system/opsbook-* | wc -l") == "10"
 
 
-def test_they_back_up_prove_and_prune(lab: Lab, installed: House, ops1: OpsHost) -> None:
+def test_they_back_up_prove_prune_and_check(
+    lab: Lab, installed: House, ops1: OpsHost, dead_man: tuple[str, list[str]]
+) -> None:
     def told() -> str:
-        return "\n".join(ops1.said(job)[-3000:] for job in ("backup", "verify", "prune"))
+        return "\n".join(ops1.said(job)[-3000:] for job in JOBS)
 
     until(lambda: ours(installed), 180, told)
     first = ours(installed)[-1]["manifest"]
@@ -173,22 +230,42 @@ def test_they_back_up_prove_and_prune(lab: Lab, installed: House, ops1: OpsHost)
     until(lambda: any(b["proven"] for b in ours(installed)), 300, told)
     until(lambda: first["id"] not in installed.bucket.manifests(), 600, told)
     assert any(b["proven"] for b in ours(installed)), "the newest proven one is never pruned"
+    until(lambda: (status(installed, code=None)["verify-all"]["runs"] or 0) >= 1, 400, told)
     found = status(installed, code=0)
     assert all(one["runs"] >= 1 and not one["missed"] for one in found.values())
     assert all(one["last"]["good"] for one in found.values())
+    # the check, with as few rights as the others, wrote its metrics and told whoever waits for the dead man
+    said = ops1.run(f"cat {METRICS}")
+    assert 'opsbook_backup_check_well{app="shop",environment="lab"} 1' in said
+    assert 'opsbook_backup_last_verified_timestamp_seconds{app="shop",environment="lab",datastore="main"}' in said
+    assert ops1.now() - int(float(said.split("opsbook_backup_check_timestamp_seconds{")[1].split()[1])) < 180
+    own = ops1.run("hostname -I").split()
+    assert {tuple(one.split()) for one in dead_man[1]} <= {(address, "/alive") for address in own}
+    assert dead_man[1]
 
 
-def test_one_that_is_killed_is_mended_by_the_next(lab: Lab, installed: House, ops1: OpsHost) -> None:
+@pytest.mark.parametrize(
+    ("job", "procedure", "step"),
+    [
+        ("verify", "backup-verify", "verify-main.load"),
+        ("prune", "backup-prune", "prune-main.remove"),
+        ("backup", "backup", "backup-main.dump"),
+    ],
+)
+def test_one_that_is_killed_is_mended_by_the_next(
+    lab: Lab, installed: House, ops1: OpsHost, job: str, procedure: str, step: str
+) -> None:
+    """Whichever it is; the last one is looked at when all is quiet."""
     since = ops1.now()
-    until(lambda: '"backup-main.dump"' in ops1.said("backup", since), 150, lambda: ops1.said("backup", since))
+    until(lambda: f'"{step}"' in ops1.said(job, since), 400, lambda: ops1.said(job, since), pause=0.1)
     struck = ops1.now()  # the next job may mend it within a second
-    ops1.run("systemctl kill -s KILL opsbook-shop-lab-backup.service")
-    until(lambda: status(installed, code=1)["backup"]["result"] == "signal", 30)
-    mended = "(backup) was left unfinished: abort"
-    until(lambda: any(mended in ops1.said(job, struck) for job in ("backup", "verify", "prune")), 240)
+    ops1.run(f"systemctl kill -s KILL opsbook-shop-lab-{job}.service")
+    until(lambda: status(installed, code=1)[job]["result"] == "signal", 30)
+    mended = f"({procedure}) was left unfinished: {'resume' if job == 'prune' else 'abort'}"
+    until(lambda: any(mended in ops1.said(other, struck) for other in JOBS), 240)
     good = "Deactivated successfully"
-    until(lambda: good in ops1.said("backup", struck), 240, lambda: ops1.said("backup", struck))
-    ops1.run("systemctl stop opsbook-shop-lab-{backup,verify,prune}.timer")
+    until(lambda: good in ops1.said(job, struck), 400, lambda: ops1.said(job, struck))
+    ops1.run(f"systemctl stop opsbook-shop-lab-{{{','.join(JOBS)}}}.timer")
     until(
         lambda: ops1.run("systemctl list-units --no-legend 'opsbook-*.service' | grep -c activating || true") == "0",
         240,
@@ -212,16 +289,114 @@ def test_a_timer_that_was_stopped_is_noticed(installed: House, ops1: OpsHost) ->
     assert status(installed, code=1)["backup"]["active"], "what was missed stays told"
 
 
+# ---------------------------------------------------------------- noticed from elsewhere
+
+
+@dataclass
+class Far:
+    """Another machine that has nothing but the store's credentials, a channel, and a rule for Prometheus."""
+
+    house: House
+    receiver: Web
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """What each check writes for Prometheus."""
+        return self.folder / "shop.prom"
+
+    def look(self, code: int | None = None) -> set[str]:
+        """Checks; the kinds that were found. ``code``: its exit status."""
+        words = ("backup.check", "--env", "lab", "--json", "--no-ping", "--metrics", str(self.file))
+        done: Ran = self.house.own.inv(*words)
+        assert done.code in ((0, 1) if code is None else (code,)), done.said
+        told = json.loads(done.out)["datastores"] if done.out.startswith("{") else []
+        return {finding["kind"] for one in told for finding in one["findings"]}
+
+    def until_well(self) -> None:
+        """Waits for a backup that is young, proven and whole. Nothing is told then, and no rule fires."""
+        until(lambda: not self.look(), 400, self.look)
+        assert self.fires(goes_on=True) == set()
+        self.receiver.got.clear()
+
+    def until_noticed(self, kind: str) -> None:
+        """Waits until it is found. The channel has heard of it."""
+        until(lambda: kind in self.look(), 400)
+        assert set(self.receiver.titles()) == {"shop lab: backups are not well"}
+
+    def fires(self, *, goes_on: bool = False) -> set[str]:
+        """The alerts that what the last check wrote makes. ``goes_on``: as if backups were made all the time."""
+        return firing(self.house, self.file, self.folder / "rules", goes_on=goes_on)
+
+
+@pytest.fixture
+def far(installed: House, tmp_path: Path) -> Iterator[Far]:
+    with web() as receiver:
+        other = installed.elsewhere(tmp_path / "elsewhere")
+        (tmp_path / "channel").write_text(receiver.url("t0kenOfTheChannel"))
+
+        def edit(data: Any) -> None:
+            data["notify"] = {"team": {"to": f"file:{tmp_path}/channel"}}
+            data["backup"]["datastores"]["main"]["rpo"] = "150s"
+
+        other.own.change(edit)
+        yield Far(other, receiver, tmp_path)
+
+
+def test_a_stopped_timer_is_noticed_from_elsewhere(far: Far, ops1: OpsHost, installed: House) -> None:
+    far.until_well()
+    ops1.run("systemctl stop opsbook-shop-lab-backup.timer")
+    far.until_noticed("stale")
+    assert far.fires() == {"OpsbookBackupStale"}
+    installed.run(*INSTALL)
+    far.until_well()
+
+
+def test_broken_credentials_are_noticed_from_elsewhere(lab: Lab, far: Far, ops1: OpsHost, tmp_path: Path) -> None:
+    far.until_well()
+    key = f"{THERE}/.lab/{Path(lab.status['state_dir']).name}/s3-secret-key"
+    right, since = ops1.run(f"cat {key}"), ops1.now()
+    ops1.write(key, b"wrong-secret-key-of-nobody")
+    try:
+        far.until_noticed("stale")
+        assert far.fires() == {"OpsbookBackupStale"}
+    finally:
+        ops1.write(key, right.encode())
+    assert "Check access_key" in ops1.said("backup", since)
+    assert "wrong-secret" not in ops1.said("backup", since)
+    far.until_well()
+    # and where the check itself is not let in
+    (tmp_path / "wrong").write_text("wrong-secret-key-of-nobody")
+    far.house.own.change(lambda data: data["backup"]["store"].update(secret_key=f"file:{tmp_path}/wrong"))
+    far.look(code=2)
+    assert far.fires(goes_on=True) == {"OpsbookBackupCheckFailed"}
+    assert far.receiver.titles() == ["shop lab: backups are not well"]
+
+
+def test_an_emptied_dump_is_noticed_from_elsewhere(lab: Lab, far: Far) -> None:
+    far.until_well()
+    sql(lab, "truncate customers, remarks, spare, heavy")
+    try:
+        far.until_noticed("empty")
+    finally:
+        made(lab)
+    assert far.fires(goes_on=True) == {"OpsbookBackupEmpty", "OpsbookBackupShrunk"}
+    assert "holds not one row" in json.dumps(far.receiver.got[0][1])
+
+
+# ---------------------------------------------------------------- the installation
+
+
 def test_a_job_that_is_not_declared_any_more_goes(installed: House, ops1: OpsHost) -> None:
     def without(data: Any) -> None:
-        del data["backup"]["schedule"]["verify"]
+        del data["backup"]["schedule"]["verify_all"]
 
     before = installed.own.inventory.read_text()
     installed.own.change(without)
     follow(installed, ops1)
     assert "elsewhere" not in installed.run(*INSTALL).out
-    assert ops1.run("ls /etc/systemd/system | grep -c opsbook-") == "4"
-    assert ops1.run("ls /var/lib/systemd/timers | grep -c verify || true") == "0"
+    assert ops1.run("ls /etc/systemd/system | grep -c opsbook-") == "8"
+    assert ops1.run("ls /var/lib/systemd/timers | grep -c verify-all || true") == "0"
     installed.own.inventory.write_text(before)
     follow(installed, ops1)
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Lab  # type: ignore[attr-defined]
@@ -26,17 +25,8 @@ def good(lab: Lab, house: House) -> str:
 
 @pytest.fixture
 def elsewhere(house: House, good: str, tmp_path: Path) -> House:
-    """Another machine: it has the store's credentials, and every host of its inventory is an address of nobody's."""
-    other = house.colleague(tmp_path / "elsewhere")
-
-    def far(data: Any) -> None:
-        for number, host in enumerate(data["hosts"].values(), 1):
-            host["address"] = f"192.0.2.{number}"
-        data["ssh"].update(identity=str(tmp_path / "no-key"), known_hosts=str(tmp_path / "no-hosts"))
-        data["backup"]["identities"] = {"ops": f"file:{tmp_path}/no-identity"}
-
-    other.own.change(far)
-    return other
+    """Another machine, which has the store's credentials and nothing else."""
+    return house.elsewhere(tmp_path / "elsewhere")
 
 
 @pytest.fixture

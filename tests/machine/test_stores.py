@@ -8,7 +8,8 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from store_suite import SMALL, Make, StoreSuite, manifest_of, upload
+from s3_parts import Fault, proxied
+from store_suite import BIG, SMALL, Make, StoreSuite, manifest_of, upload
 
 from ops.stores.catalogue import backups
 from ops.stores.keys import Place
@@ -62,6 +63,42 @@ class TestServer(StoreSuite):
         settings = S3Store(bucket="backups", endpoint="https://s3.example.com:8443", reach=s3_url, style="virtual")
         store = opened(settings, KEYS, tmp_path)
         assert store.put_url("shop/lab/x", 60).startswith("https://backups.s3.example.com:8443/shop/lab/x?")
+
+    def test_the_bucket_stands_before_the_hosts_name(
+        self, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is asked of the server, and what hosts are given: through a proxy, for there is no such name here."""
+        amazon = "http://s3.eu-central-1.amazonaws.com"
+        where = Place(app="shop", environment="virtual").backup("main", "20261121T162647Z-root-b019")
+        with proxied(s3_url) as between:
+            monkeypatch.setenv("http_proxy", between.url)
+            monkeypatch.delenv("no_proxy", raising=False)
+            before = between.fault(Fault("", "http://backups.s3.eu-central-1.amazonaws.com/", "error", skip=10**9))
+            within = between.fault(Fault("", f"{amazon}/backups", "error", skip=10**9))
+            store = opened(S3Store(bucket="backups", endpoint=amazon, style="virtual"), KEYS, tmp_path)
+            assert store.check() == ""
+            store.finish(where.data, upload(store, where.data, [BIG, SMALL]))
+            store.put(where.manifest, b"{}", once=True)
+            assert store.keys(where.folder) == (where.data, where.manifest)
+            assert b"".join(store.stream(where.data)) == BIG + SMALL
+            assert (within.seen, before.seen > 5) == (0, True)
+        monkeypatch.delenv("http_proxy")
+        # and it is the very bucket that others have in the path
+        plain = opened(S3Store(bucket="backups", endpoint=s3_url), KEYS, tmp_path)
+        assert plain.size(where.data) == len(BIG + SMALL)
+
+    def test_dumps_are_of_the_class_that_was_asked_for_and_manifests_are_not(self, s3_url: str, tmp_path: Path) -> None:
+        store = opened(S3Store(bucket="backups", endpoint=s3_url, storage_class="STANDARD_IA"), KEYS, tmp_path)
+        where = Place(app="shop", environment="class").backup("main", "20261121T162647Z-root-b019")
+        store.finish(where.data, upload(store, where.data, [BIG, SMALL]))
+        store.put(where.manifest, b"{}", once=True)
+        import boto3
+
+        client = boto3.client(
+            "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        found = [client.head_object(Bucket="backups", Key=key) for key in (where.data, where.manifest)]
+        assert [one.get("StorageClass", "STANDARD") for one in found] == ["STANDARD_IA", "STANDARD"]
 
     def test_encryption_is_asked_for(self, s3_url: str, tmp_path: Path) -> None:
         settings = S3Store(bucket="backups", endpoint=s3_url, encryption="aws:kms", kms_key="alias/backups")
