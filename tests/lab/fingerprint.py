@@ -43,7 +43,9 @@ jq -n --arg files "$files" --arg containers "$containers" '{files: $files | spli
 """Of a host that takes no releases: nothing of ours but the state directory, and every container as it was."""
 SCHEMA = """
 select table_name || '.' || column_name || ' ' || data_type from information_schema.columns where table_schema = 'public' order by 1;
-select 'migration ' || id || case when done then '' else ' half done' end from schema_migrations order by id
+select unnest(xpath('//m/text()', query_to_xml($$
+  select 'migration ' || id || case when done then '' else ' half done' end as m from schema_migrations order by id
+$$, true, false, '')))::text where to_regclass('schema_migrations') is not null
 """
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Lab, Ran, inv, marked_bad, wipe
+from elsewhere import repository
 from fingerprint import fingerprint
-from telling import summary
+from telling import events, summary
 
 
 def execs(lab: Lab, host: str) -> int:
@@ -123,14 +125,39 @@ def test_migrate_down_takes_the_schema_back_on_demand(on_v2: Lab) -> None:
 
 
 @pytest.mark.full
-def test_rollback_works_with_the_registry_down(on_v2: Lab) -> None:
-    assert inv("lab.fault", "stop-registry").code == 0
+def test_a_rescue_needs_neither_registry_nor_backup_store(on_v2: Lab) -> None:
+    for part in ("stop-registry", "stop-s3"):
+        assert inv("lab.fault", part).code == 0
     try:
         done = inv("rollback", "--env", "lab", "--yes")
         assert done.code == 0, done.said
-        assert on_v2.live("app1").startswith("v1-")
+        assert {on_v2.live(h)[:3] for h in on_v2.app_hosts} == {"v1-"}
+        done = inv("restart", "--env", "lab", "--yes")
+        assert done.code == 0, done.said
     finally:
         assert inv("lab.fault", "clear").code == 0
+
+
+@pytest.mark.full
+def test_a_rollback_to_a_named_release_restarts_nothing_that_is_right_already(
+    on_v2: Lab, deploy: Callable[..., Ran]
+) -> None:
+    """Past the newest good one, and with one host there already."""
+    containers = "docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | LC_ALL=C sort"
+    target = on_v2.ssh("app1", "readlink /srv/shop/previous").removeprefix("releases/")
+    deploy("v6")
+    fled = on_v2.live("app2")
+    deploy("v1", "--hosts", "app1")
+    assert (on_v2.live("app1"), fled[:3]) == (target, "v6-")
+    before = on_v2.ssh("app1", containers)
+    done = inv("rollback", "--env", "lab", "--to", target, "--yes")
+    assert done.code == 0, done.said
+    assert {on_v2.live(h) for h in on_v2.app_hosts} == {target}
+    assert on_v2.ssh("app1", containers) == before
+    marks = on_v2.ssh("app2", "cd /srv/shop/.opsbook; ls good; echo; ls bad").split("\n\n")
+    assert target in marks[0]
+    assert fled in marks[1]
+    assert inv("status", "--env", "lab").code == 0
 
 
 @pytest.mark.full
@@ -179,3 +206,19 @@ def test_an_incompatible_version_asks_for_a_downtime_and_closes_the_way_back(
         assert lost.code == 20, lost.said
         assert reason in lost.said
     assert fingerprint(on_v2) == state
+
+
+@pytest.mark.full
+def test_the_same_over_the_systems_own_ssh(on_v1: Lab, tmp_path: Path) -> None:
+    """Where `ssh HOST true` is all that can be asked: the same plan, and the same answers of the release."""
+    made = repository(tmp_path)
+    plan = ("deploy", "--env", "lab", "--version", "v2", "--plan", "--json")
+    usual = made.inv(*plan)
+    made.change(lambda data: data["ssh"].update(transport="openssh"))
+    shown = made.inv(*plan)
+    assert (usual.code, shown.code) == (0, 0), shown.said
+    assert shown.json() == usual.json()
+    tested = made.inv("smoke-test", "--env", "lab")
+    assert tested.code == 0, tested.said
+    stages = {e["step"].partition(".")[0] for e in events(tested) if e["event"] == "step-done"}
+    assert stages == {"hosts", "balancer"}
