@@ -36,9 +36,16 @@ class Life:
 
 
 def lives(
-    words: Iterable[str], at: int = 0, *, cwd: Path = ROOT, within: float = 300, sig: int = signal.SIGKILL
+    words: Iterable[str],
+    at: int = 0,
+    *,
+    when: tuple[str, str] = ("", ""),
+    cwd: Path = ROOT,
+    within: float = 300,
+    sig: int = signal.SIGKILL,
 ) -> Life:
-    """Runs `inv` and sends it ``sig`` at its boundary number ``at``, counted from 1; 0: lets it live."""
+    """Runs `inv` and sends it ``sig`` at its boundary number ``at``, counted from 1, or at the first that is ``when``,
+    (event, step); neither: lets it live."""
     process = subprocess.Popen(
         [str(INV), *words, "--log", "json"],
         cwd=cwd,
@@ -52,6 +59,7 @@ def lives(
     watchdog.start()
     life = Life(code=None)
     complaints: list[str] = []
+    sent = False
     assert process.stderr
     listener = threading.Thread(target=lambda: complaints.append(process.stderr.read() if process.stderr else ""))
     listener.start()
@@ -61,7 +69,11 @@ def lives(
             if not line.startswith("{"):
                 continue
             life.events.append(json.loads(line))
-            if at and len(life.steps) == at and life.events[-1].get("event") in BOUNDARIES:
+            told = life.events[-1]
+            if told.get("event") not in BOUNDARIES:
+                continue
+            if not sent and ((at and len(life.steps) == at) or (told["event"], told.get("step")) == when):
+                sent = True
                 process.send_signal(sig)
                 if sig == signal.SIGKILL:
                     break

@@ -214,6 +214,24 @@ def test_whoever_takes_over_is_killed_too(ground: Ground) -> None:
     untouched(ground, "chain-abort")
 
 
+def turned_back(aim: Aim) -> Callable[[Case], None]:
+    """Killed far on its way; whoever takes it back is killed at its first undo, and somebody else comes to ``aim``."""
+
+    def work(case: Case) -> None:
+        log = case.books / case.name / "inner"
+        assert ended(forked(lambda: case.run(at_boundary(26)), log)) is None
+        assert ended(forked(lambda: case.over("abort", "second", at_first(StepStarted)), log)) is None
+        assert case.over(aim, "third") == (30 if aim == "resume" else 0), "taken back, whatever was wanted"
+        assert case.over(aim, "fourth") == 0
+
+    return work
+
+
+def test_what_was_undoing_is_never_carried_forward(ground: Ground) -> None:
+    ground.all({"back-resume": turned_back("resume"), "back-abort": turned_back("abort")})
+    untouched(ground, "back-resume", "back-abort")
+
+
 def at_random(seed: int) -> Callable[[Case], None]:
     """Killed at a random instant, inside steps too; the next one may be killed as well."""
 

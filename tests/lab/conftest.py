@@ -206,3 +206,10 @@ def on_v2(lab: Lab, deploy: Callable[..., Ran]) -> Lab:
     """The lab with v2 live, v1 before it."""
     ensure(lab, deploy, "v2", "v1")
     return lab
+
+
+def marked_bad(lab: Lab, version: str) -> None:
+    """Every host has a mark against the version: no rollback goes there by itself."""
+    for host in lab.app_hosts:
+        marks = lab.ssh(host, "ls /srv/shop/.opsbook/bad").split()
+        assert any(m.startswith(f"{version}-") for m in marks), f"{host}: {marks}"

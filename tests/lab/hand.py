@@ -65,9 +65,10 @@ class Hand:
         """What the host's terminal holds."""
         return {**self.bound.environment(host), **self._secrets, "HOST": host}
 
-    def paste(self, host: str, text: str) -> Ran:
-        """One text on one host."""
-        exports = "".join(f"export {n}={shlex.quote(v)}\n" for n, v in self.environment(host).items())
+    def paste(self, host: str, text: str, turn: str = "") -> Ran:
+        """One text on one host; ``turn``: the host whose turn it is, where that is another."""
+        values = {**self.environment(host), "HOST": turn or host}
+        exports = "".join(f"export {n}={shlex.quote(v)}\n" for n, v in values.items())
         script = PREAMBLE + exports + text
         if host == OPS:
             done = subprocess.run(

@@ -38,10 +38,11 @@ class Load:
 
 @contextmanager
 def load(url: str, at_least: int = 20_000) -> Iterator[Load]:
-    """Load for the time of the block, and on until ``at_least`` requests were sent; bounded to ten minutes."""
+    """Load for the time of the block, and on until ``at_least`` requests were sent. It outlives the block, whose
+    end would be unwatched otherwise; bounded to half an hour."""
     found = Load()
     seconds = at_least / (WORKERS * RATE)
-    command = ["hey", "-z", "600s", "-c", str(WORKERS), "-q", str(RATE), "-t", "10", url]
+    command = ["hey", "-z", "1800s", "-c", str(WORKERS), "-q", str(RATE), "-t", "10", url]
     generator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     began = time.monotonic()
     time.sleep(2)
@@ -49,6 +50,7 @@ def load(url: str, at_least: int = 20_000) -> Iterator[Load]:
         yield found
         # the generator falls a little behind its rate: 10 % more time makes up for it
         time.sleep(max(0.0, seconds * 1.1 - (time.monotonic() - began)) + 2)
+        assert generator.poll() is None, "the load ended before what it watched"
     finally:
         generator.send_signal(signal.SIGINT)
         found.report, _ = generator.communicate(timeout=60)
@@ -59,7 +61,7 @@ def load(url: str, at_least: int = 20_000) -> Iterator[Load]:
 
 @dataclass
 class Sockets:
-    """Open WebSockets, and when each ended (seconds on the monotonic clock)."""
+    """Open WebSockets, and when each ended (seconds since the epoch, to be compared with a log)."""
 
     opened: int = 0
     ended: list[float] = field(default_factory=list)
@@ -87,7 +89,7 @@ def sockets(url: str, count: int = 100) -> Iterator[Sockets]:
                     except TimeoutError:
                         continue
             except ConnectionClosed:
-                found.ended.append(time.monotonic())
+                found.ended.append(time.time())
 
     async def every() -> None:
         await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from conftest import ROOT, Lab, Ran, ensure
+from conftest import ROOT, Lab, Ran, ensure, wipe
 from reading import Section, page, sections
 
 from ops.engine import frames, probe, unfinished
@@ -73,8 +73,8 @@ class Recording:
                 yield host, order.words[2], order.words[3], order.parts[1].decode(), order.parts[2]
 
 
-def record(procedure: str, **answers: str) -> Recording:
-    """Runs a procedure as the command does, every connection recorded."""
+def record(procedure: str, code: int = 0, **answers: str) -> Recording:
+    """Runs a procedure as the command does, every connection recorded; ``code`` is the exit code that is expected."""
     loaded = load("lab", root=ROOT)
     text = page(procedure)
     made: list[RecordingTransport] = []
@@ -90,43 +90,70 @@ def record(procedure: str, **answers: str) -> Recording:
         real = fleet(known, connector)
         return Fleet(machines={n: replace(m, transport=recorded(m.transport)) for n, m in real.machines.items()})
 
-    code = Flow(wish(procedure, "lab", answers, yes=True), loaded, procedures()[procedure], machines).go()
-    assert code == 0
+    assert Flow(wish(procedure, "lab", answers, yes=True), loaded, procedures()[procedure], machines).go() == code
     return Recording(procedure, tuple(made), loaded, text)
 
 
 @pytest.fixture(scope="module")
 def runs(lab: Lab, deploy: Callable[..., Ran]) -> tuple[Recording, ...]:
-    """A deploy from v1 to v2, and the way back."""
-    ensure(lab, deploy, "v1")
+    """The first deploy of v2, with all that it brings, and the way back."""
+    wipe(lab)
+    deploy("v1")
     there = record("deploy", VERSION="v2", REASON="it's the wire's turn")
     return there, record("rollback")
 
 
+def on_the_page(run: Recording) -> dict[tuple[str, str], list[str]]:
+    """Finds every script of every step on the page, byte for byte. Returns the anchors by (machine, direction)."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for host, address, direction, script, cancel in run.steps():
+        anchor = address.removesuffix(f".{host}") if host != OPS else re.sub(r"\.(app|data)\d$", "", address)
+        where = {"undo": f"undo.{anchor}", "look": "evidence"}.get(direction, anchor)
+        section = run.sections.get(where)
+        assert section is not None, f"{address} ({direction}) runs on {host} and is not on the page"
+        if direction == "look":
+            assert script in section.blocks, f"{address} on {host}: another text than the page's"
+        # the lease is given back by the same text, once for each who held it
+        elif direction in ("forward", "undo") or (anchor == "lease.give" and direction.startswith("give-")):
+            assert section.blocks == (script,), f"{address} on {host}: another text than the page's"
+            assert host in section.hosts, f"{address} runs on {host}, the page says {section.hosts}"
+        else:  # whether a change can be taken back: the question stands at the point of no return
+            assert direction == "barred", f"{address} {direction}"
+            asked = re.fullmatch(r"\( step[^\n]*\n(.+)\n\) </dev/null\n", script, re.DOTALL)
+            assert asked
+            assert f"that is so when this holds: `{asked[1]}`" in run.page
+        if cancel:
+            assert f"\n{cancel.decode()}\n) </dev/null\n" in run.sections["hangs"].text
+        seen.setdefault((host, "forward" if direction.startswith("give-") else direction), []).append(anchor)
+    return seen
+
+
 def test_every_script_of_a_step_is_the_pages_block(runs: tuple[Recording, ...], lab: Lab) -> None:
     for run in runs:
-        seen: dict[str, list[str]] = {}
-        for host, address, direction, script, cancel in run.steps():
-            anchor = address.removesuffix(f".{host}") if host != OPS else re.sub(r"\.(app|data)\d$", "", address)
-            section = run.sections.get(anchor)
-            assert section is not None, f"{address} runs on {host} and is not on the page"
-            # the lease is given back by the same text, once for each who held it
-            if direction == "forward" or (anchor == "lease.give" and direction.startswith("give-")):
-                assert section.blocks == (script,), f"{address} on {host}: another text than the page's"
-                assert host in section.hosts, f"{address} runs on {host}, the page says {section.hosts}"
-                seen.setdefault(host, []).append(anchor)
-            else:  # whether a change can be taken back: the question stands at the point of no return
-                assert direction == "barred", f"{address} {direction}"
-                asked = re.fullmatch(r"\( step[^\n]*\n(.+)\n\) </dev/null\n", script, re.DOTALL)
-                assert asked
-                assert f"that is so when this holds: `{asked[1]}`" in run.page
-            if cancel:
-                assert f"\n{cancel.decode()}\n) </dev/null\n" in run.sections["hangs"].text
+        seen = on_the_page(run)
         order = list(run.sections)
         for host in lab.app_hosts:
-            assert seen[host] == sorted(seen[host], key=order.index), "another order than the page's"
-            assert {"lease.take", "roll.start", "roll.smoke", "roll.switch", "lease.give"} <= {*seen[host]}
-        assert "verify.balancer" in seen[OPS]
+            own = seen[host, "forward"]
+            assert own == sorted(own, key=order.index), "another order than the page's"
+            assert {"lease.take", "roll.start", "roll.smoke", "roll.switch", "lease.give"} <= {*own}
+        assert "verify.balancer" in seen[OPS, "forward"]
+    first = on_the_page(runs[0])
+    for host in lab.app_hosts:
+        assert {"fetch.pull", "fetch.write", "fetch.secrets"} <= {*first[host, "forward"]}
+    assert {"migrate.migrate", "migrate.note", "migrate.open"} <= {*first["app1", "forward"]}
+    assert {"gate-main.dump", "gate-main.clear"} <= {*first["data1", "forward"]}
+
+
+@pytest.mark.full
+def test_what_takes_a_failed_deploy_back_is_the_pages_undo(lab: Lab, deploy: Callable[..., Ran]) -> None:
+    ensure(lab, deploy, "v1")
+    run = record("deploy", 30, VERSION="v4", REASON="it fails its smoke tests")
+    seen = on_the_page(run)
+    assert seen["app1", "undo"] == ["roll.start", "fetch.write"]
+    assert seen["app2", "undo"] == ["fetch.write"]
+    assert seen["app1", "look"] == ["roll.smoke"]
+    for host in lab.app_hosts:
+        assert seen[host, "forward"][-2:] == ["failed.mark-bad", "lease.give"]
 
 
 def test_nothing_else_is_sent_that_changes_a_host(runs: tuple[Recording, ...]) -> None:
