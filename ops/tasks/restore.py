@@ -93,7 +93,7 @@ def restore(
         answers = {"BACKUP": backup.id, "REASON": reason}
         run(ctx, procedure, env, answers, options=(backup.where.datastore,), **flags)
         if into == "scratch" and not plan:
-            print(_where(loaded, m.datastore, backup.id), file=sys.stderr)
+            print(_where(loaded, backup.where.datastore, backup.id), file=sys.stderr)
 
 
 def _where(loaded: Loaded, name: str, backup: str) -> str:

@@ -74,7 +74,9 @@ def test_every_variable_a_text_uses_is_declared_as_read(name: str) -> None:
             )
             used -= {"TO"}  # the migration container's own variable
             assert used & known <= set(step.reads), address(stage, step)
-            assert used <= known | {"BASHPID", "DOCKER_CONFIG", "SECONDS", "PWD", "RANDOM"} | own(text), address(stage, step)
+            assert used <= known | {"BASHPID", "DOCKER_CONFIG", "SECONDS", "PWD", "RANDOM"} | own(text), address(
+                stage, step
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)
