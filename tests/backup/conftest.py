@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.extend(str(TESTS / name) for name in ("lab", "faults", "machine"))
+sys.path.extend(str(TESTS / name) for name in ("lab", "faults", "machine", "datastores"))
 
 # Every folder's shared parts are called conftest: pytest wants it so. The lab's is loaded under a name of its own.
 _spec = importlib.util.spec_from_file_location("lab_parts", TESTS / "lab" / "conftest.py")

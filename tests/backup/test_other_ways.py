@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import docker, image
 from conftest import Lab  # type: ignore[attr-defined]
-from datastore_bench import docker, image
 from houses import House, whole
 from houses import house as build
 from leftovers import left

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, copy_of, docker, image, real_docker
+from bench import Bench, break_client, copy_of, docker, image, real_docker
 
 from ops.datastores.postgres import Postgres, application, texts
 

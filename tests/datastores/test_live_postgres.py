@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, docker, image
+from bench import Bench, docker, image
 from live_bench import LiveBench, swept, there_and_back
-from test_datastore_postgres import NASTY
+from test_postgres import NASTY
 
 from ops.datastores.postgres import Postgres, texts
 from ops.datastores.postgres_live import live

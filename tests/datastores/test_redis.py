@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, copy_of, docker, image, real_docker
+from bench import Bench, break_client, copy_of, docker, image, real_docker
 
 from ops.datastores.redis import Redis, texts
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from datastore_bench import Bench, docker, image
+from bench import Bench, docker, image
 from live_bench import LiveBench, swept, there_and_back
-from test_datastore_mongodb import FILL, PASSWORD
+from test_mongodb import FILL, PASSWORD
 
 from ops.datastores.mongodb import Mongodb, texts
 from ops.datastores.mongodb_live import live

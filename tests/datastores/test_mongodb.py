@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, copy_of, docker, image
+from bench import Bench, break_client, copy_of, docker, image
 
 from ops.datastores.mongodb import Mongodb, texts
 

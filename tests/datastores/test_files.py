@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, break_client, copy_of, docker, image
+from bench import Bench, break_client, copy_of, docker, image
 
 from ops.datastores.files import Files, texts
 from ops.datastores.throwaway import WITHIN

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from datastore_bench import Bench, docker, image
+from bench import Bench, docker, image
 from live_bench import LiveBench, swept, there_and_back
-from test_datastore_redis import ODD, PASSWORD
+from test_redis import ODD, PASSWORD
 
 from ops.datastores.redis import Redis, texts
 from ops.datastores.redis_live import live

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from datastore_bench import Bench, docker, image
+from bench import Bench, docker, image
 from live_bench import LiveBench, swept, there_and_back
-from test_datastore_files import ODD
+from test_files import ODD
 
 from ops.datastores.files import Files, texts
 from ops.datastores.files_live import live

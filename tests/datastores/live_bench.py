@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datastore_bench import Bench, Said, real_docker
+from bench import Bench, Said, real_docker
 
 from ops.datastores.live import Live
 
