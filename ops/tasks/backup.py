@@ -13,15 +13,12 @@ from ops.tasks import watching
 from ops.tasks.flags import COMMON, ENV
 from ops.tasks.pruning import protect, prune
 from ops.tasks.running import REFUSED, run
+from ops.tasks.stocking import chosen, held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ops.inventory.load import Loaded
     from ops.stores.backup import Backup
-    from ops.tasks.backing.opening import Stock
-
-COULD_NOT_LOOK = 2
 
 
 @task(
@@ -168,31 +165,6 @@ def _all_verified(found: Sequence[Backup]) -> str:
     if not counted:
         return "Every backup is proven."
     return f"Every backup is verified, {counted} of {len(found)} by counts alone: of their content nothing is proven."
-
-
-def chosen(loaded: Loaded, only: str, what: str) -> tuple[str, ...]:
-    """The datastores that are meant. Ends with 20 where there is none of the name, or no backup at all."""
-    if loaded.inventory.backup is None:
-        raise Exit(
-            f"{what}: {loaded.path.name} declares no `backup:`; docs/backups.md shows how it looks", code=REFUSED
-        )
-    known = tuple(loaded.inventory.backup.datastores)
-    names = tuple(dict.fromkeys(n.strip() for n in only.split(",") if n.strip())) or known
-    if unknown := [n for n in names if n not in known]:
-        raise Exit(f"{what}: there is no datastore {', '.join(unknown)}; there are {', '.join(known)}", code=REFUSED)
-    return names
-
-
-def held(loaded: Loaded, what: str) -> Stock:
-    """The store and what it holds. Ends with 2 when it can't be read."""
-    from ops.inventory.references import Unresolved
-    from ops.stores.errors import StoreError
-    from ops.tasks.backing.opening import stock
-
-    try:
-        return stock(loaded)
-    except (StoreError, Unresolved) as error:
-        raise Exit(f"{what}: {error}", code=COULD_NOT_LOOK) from None
 
 
 ns = Collection("backup", back_up, listing, show, verify, watching.check, watching.rules, prune, protect)

@@ -18,8 +18,9 @@ from ops.engine.transport.errors import ConnectionLost, TransportError
 from ops.records.journal import Journal
 from ops.records.runs import folder, now, process
 from ops.tasks.machines import linked, ops_state
-from ops.tasks.peeking import COULD_NOT_LOOK, BadPeek, Peek, argv
+from ops.tasks.peeking import BadPeek, Peek, argv
 from ops.tasks.redacting import masked
+from ops.tasks.running import COULD_NOT_LOOK
 from ops.tasks.wish import run_id
 
 INTERRUPTED = 130

@@ -12,15 +12,13 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.flags import ENV
-from ops.tasks.running import REFUSED, confirmed
+from ops.tasks.running import COULD_NOT_LOOK, REFUSED, confirmed
 
 if TYPE_CHECKING:
     from ops.drills.record import Record
     from ops.inventory.drills import Drills
     from ops.inventory.load import Loaded
     from ops.stores.port import BackupStore
-
-COULD_NOT_LOOK = 2
 
 
 @task(

@@ -11,8 +11,9 @@ from ops.engine.parallel import each
 from ops.engine.transport.base import Channel
 from ops.engine.transport.errors import ConnectionLost, TransportError
 from ops.tasks.machines import linked
-from ops.tasks.peeking import COULD_NOT_LOOK, Peek, argv
+from ops.tasks.peeking import Peek, argv
 from ops.tasks.redacting import redactor
+from ops.tasks.running import COULD_NOT_LOOK
 
 ERASE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 """Terminal codes, which compose prints even where there is no terminal."""

@@ -6,7 +6,6 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-COULD_NOT_LOOK = 2
 REFUSED = 20
 
 

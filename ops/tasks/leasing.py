@@ -21,10 +21,9 @@ from ops.tasks.machines import fleet, ops_state
 from ops.tasks.news import facts_of, notify
 from ops.tasks.redacting import redactor
 from ops.tasks.refusals import Refusal, refusal
+from ops.tasks.running import COULD_NOT_LOOK
 from ops.tasks.surveying import Machines, Surveyed, surveyed
 from ops.tasks.wish import run_id, typed
-
-COULD_NOT_LOOK = 2
 
 
 class Leasing:

@@ -54,7 +54,7 @@ def approved(loaded: Loaded, identity: str, *, yes: bool, plan: bool, machines: 
     """Before a rollback with its data: tells what each datastore loses, then asks for the environment's name, unless
     ``yes`` or ``plan``. Ends with 20 without it, with 2 when the store can't be read, with 1
     where it has no such backup."""
-    from ops.tasks.backup import held
+    from ops.tasks.stocking import held
 
     env = loaded.inventory.environment
     stock = held(loaded, "rollback")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from ops.inventory.load import Loaded
 from ops.proxies import steps as proxies
+from ops.tasks.running import COULD_NOT_LOOK
 
-COULD_NOT_LOOK = 2
 SINCE = re.compile(r"[0-9]+(s|m|h)([0-9]+(s|m))*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 
 # The reader of standard input is the life line: when our end of the connection is gone, so is the follower.

@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.flags import ENV
-from ops.tasks.running import REFUSED, run
+from ops.tasks.running import COULD_NOT_LOOK, REFUSED, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,8 @@ def prune(
     """Remove the backups that retention does not keep, and what was left unfinished. Shows it; --yes does it."""
     from ops.observe import retention
     from ops.procedures.prune import MANY, variable
-    from ops.tasks.backup import chosen, held
     from ops.tasks.env import load_env
+    from ops.tasks.stocking import chosen, held
 
     if yes and json:
         raise Exit("backup.prune: --json shows what would be done and --yes does it: leave one out", code=REFUSED)
@@ -88,7 +88,6 @@ def _outlook(loaded: Loaded, names: Sequence[str], stock: Stock) -> Outlook:
     from ops.stores.errors import StoreError
     from ops.stores.holding import decided
     from ops.stores.sweeping import leftovers
-    from ops.tasks.backup import COULD_NOT_LOOK
 
     every, known = stock.catalogue, settings(loaded.inventory).datastores
     mine = [b for b in every.backups if b.where.datastore in names]
@@ -126,8 +125,8 @@ def protect(
 ) -> None:
     """Keep a backup whatever retention says, or no longer: inv backup.protect ID --env X [--off]."""
     from ops.stores.errors import StoreError
-    from ops.tasks.backup import COULD_NOT_LOOK, chosen, held
     from ops.tasks.env import load_env
+    from ops.tasks.stocking import chosen, held
 
     loaded = load_env(env)
     names = chosen(loaded, only, "backup.protect")

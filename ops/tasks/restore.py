@@ -9,9 +9,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ops.tasks.backup import chosen, held
 from ops.tasks.flags import COMMON
 from ops.tasks.running import REFUSED, confirmed, run
+from ops.tasks.stocking import chosen, held
 
 if TYPE_CHECKING:
     from ops.inventory.load import Loaded

@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.env import ENV_HELP, REFUSED, load_env
+from ops.tasks.running import COULD_NOT_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ops.runbook.evidence import Drilled, Evidence
 
 STALE = 1
-COULD_NOT_LOOK = 2
 
 
 @task(

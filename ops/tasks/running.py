@@ -10,6 +10,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 REFUSED = 20
+COULD_NOT_LOOK = 2
+"""Exit code of what only looks, where it could not: a host or a store does not answer."""
 
 
 def confirmed(env: str, given: str, question: str, otherwise: str) -> None:

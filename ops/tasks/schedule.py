@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.flags import COMMON, ENV
-from ops.tasks.running import REFUSED, run
+from ops.tasks.running import COULD_NOT_LOOK, REFUSED, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ops.inventory.load import Loaded
     from ops.schedules.duties import Duty
 
-COULD_NOT_LOOK = 2
 KINDS = ("systemd", "cron", "actions")
 
 

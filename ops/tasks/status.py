@@ -8,6 +8,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from ops.tasks.running import COULD_NOT_LOOK
+
 if TYPE_CHECKING:
     from ops.inventory.load import Loaded
     from ops.observe.drift import Drift, Expected
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from ops.records.traces import Told
     from ops.tasks.looking import Looked
 
-COULD_NOT_LOOK = 2
 RECORDS = "-records"
 """Behind a nonce: the lines that tell of runs and leases."""
 

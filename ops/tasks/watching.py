@@ -10,6 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops.tasks.env import ENV_HELP, REFUSED, load_env
+from ops.tasks.running import COULD_NOT_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ops.watch.metrics import Whose
 
 FOUND = 1
-COULD_NOT_LOOK = 2
 
 
 @task(
@@ -99,7 +99,7 @@ def rules(ctx: Context, env: str = "", out: str = "") -> None:
 
 def _declared(loaded: Loaded, only: str) -> tuple[Backup, tuple[str, ...]]:
     from ops.procedures.backups import settings
-    from ops.tasks.backup import chosen
+    from ops.tasks.stocking import chosen
 
     names = chosen(loaded, only, "backup.check")
     return settings(loaded.inventory), names
