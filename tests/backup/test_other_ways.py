@@ -158,7 +158,7 @@ def test_a_directory_of_the_hosts_is_backed_up(lab: Lab, tmp_path: Path) -> None
         (found,) = house.catalogue()
         assert found["proven"]
         assert found["manifest"]["fingerprint"]["rows"] >= 2
-        said = house.run("restore", "--env", "lab", "--into", "scratch", "--latest", "--yes").said
+        said = house.run("restore", "--env", "lab", "--into", "scratch", "--latest", "--yes").err
         look, gone = told(said)
         copy = lab.ssh("data1", f"{look} -ec 'cat /tree/one /tree/deep/link /tree/deep/two; stat -c %a /tree/deep'")
         assert copy.split() == ["one", "one", "two", "750"]
@@ -194,7 +194,7 @@ def test_a_copy_to_look_at_answers_and_leaves_the_live_data_alone(
         assert "no such backup" in refused.said, "the newest that is proven: none is"
         newest = house.ids()[0]
         done = house.run("restore", "--env", "lab", "--into", "scratch", "--id", newest, "--yes")
-        look, gone = told(done.said)
+        look, gone = told(done.err)
         ask = f'{look} -ec "psql -XqAt -U opsbook_throwaway -d proof -c \\"{everything}\\""'
         assert lab.ssh("data1", ask) == backed_up
         count = f"{look} -ec \"psql -XqAt -U opsbook_throwaway -d proof -c 'select count(*) from customers'\""
