@@ -120,13 +120,13 @@ class Canary:
     def _ssh(self, text: str) -> subprocess.Popen[str]:
         """Runs a text on the host. A password goes in by the first line of standard input, never by an argument."""
         secret = [(variable, resolve(reference, self._loaded.root)) for variable, reference in self._secrets()]
-        lines = ["set -euo pipefail", f"IMAGE={shlex.quote(self._store.image)}"]
+        lines = [
+            "set -euo pipefail",
+            "umask 077; W=$(mktemp -d -p /dev/shm); trap 'rm -rf \"$W\"' EXIT",
+            f"IMAGE={shlex.quote(self._store.image)}",
+        ]
         if secret:
-            lines += [
-                "umask 077; S=$(mktemp -p /dev/shm); trap 'rm -f \"$S\"' EXIT",
-                'IFS= read -r coded; base64 -d <<<"$coded" >"$S"',
-                f'{secret[0][0]}="$S"',
-            ]
+            lines += ['IFS= read -r coded; base64 -d <<<"$coded" >"$W/secret"', f'{secret[0][0]}="$W/secret"']
         command = "\n".join([*lines, postgres.at_source(self._store, self._name), text])
         words = [*shlex.split(ssh_command(self._loaded.inventory, self._store.host)), f"bash -c {shlex.quote(command)}"]
         words[1:1] = ["-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=2", "-o", "LogLevel=ERROR"]
