@@ -41,10 +41,11 @@ def data_loss(inventory: Inventory, document: Mapping[str, Any]) -> Plan:
         title=f"Destroy {name}: drop the database",
         why="the drill: from here on the time runs",
         act=Change(
-            run=(
+            run=backups.apart(
+                store,
                 f"{server}\nserver <<'SQL'\n"
                 "select format('drop database if exists %I with (force)', :'live') \\gexec\n"
-                "SQL"
+                "SQL",
             ),
             done_when=Repeat(why="what is gone can be dropped again"),
             undo=Irreversible(why=GONE),

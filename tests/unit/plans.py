@@ -79,6 +79,15 @@ def inventory(**changes: Any) -> Inventory:
     return Inventory.model_validate({**YAML(typ="safe").load(INVENTORY), **changes})
 
 
+def remote() -> Inventory:
+    """The same with the database at an endpoint, by password: its programs need files of their own to get in."""
+    text = INVENTORY.replace(
+        "container: postgres\n", 'endpoint: "db.example:5432"\n      password: "file:db-password"\n'
+    )
+    assert text != INVENTORY
+    return Inventory.model_validate(YAML(typ="safe").load(text))
+
+
 def document() -> dict[str, Any]:
     """The compose file, parsed."""
     found: dict[str, Any] = YAML(typ="safe").load(COMPOSE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plans import document, inventory
+from plans import document, inventory, remote
 
+from ops.inventory.model import Inventory
 from ops.plan.canonical import canonical, parse
 from ops.plan.facts import computed_at, secrets_at
 from ops.plan.model import OPS, Back, Change, Check, Computed, Keep, Plan, Repeat, Secret, address
@@ -63,9 +65,10 @@ def own(text: str) -> set[str]:
     return set(re.findall(r"(?:^|[\s;(])([A-Z][A-Z0-9_]*)=", text)) | ({"FEED"} if "${FEED:-}" in text else set())
 
 
+@pytest.mark.parametrize("where", [inventory, remote])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_variable_a_text_uses_is_declared_as_read(name: str) -> None:
-    p = plan(name)
+def test_every_variable_a_text_uses_is_declared_as_read(name: str, where: Callable[[], Inventory]) -> None:
+    p = procedures()[name].build(where(), document())
     known = {v.name for v in p.vars} | {"RUN", "HOST"}
     for stage, step in p.steps():
         for text in filter(None, (forward(step), backward(step), evidence(step))):
