@@ -100,9 +100,9 @@ class RealServer(StoreSuite):
     def test_a_url_ends(self, make: Make, fresh: BackupKeys) -> None:
         store = make()
         store.put(fresh.dump, b"{}")
-        url = store.get_url(fresh.dump, 1)
+        url = store.get_url(fresh.dump, 5)
         assert fetched(url, ca=self.ca) == b"{}"
-        time.sleep(2.5)
+        time.sleep(6.5)
         assert fetched(url, ca=self.ca) is None
 
     def test_a_url_grants_this_one_thing(self, make: Make, fresh: BackupKeys) -> None:
