@@ -36,7 +36,10 @@ class HungUp(Unreachable):
     MaxStartups), or no sshd behind that port. Trying again a moment later helps against the former."""
 
 
-HUNG_UP = "Do many log in there at once (MaxStartups in its sshd_config)? Does sshd listen on that port?"
+HUNG_UP = (
+    "Do many log in there at once, or did logins fail (MaxStartups, PerSourcePenalties in sshd_config)?"
+    " Does sshd listen on that port?"
+)
 """What to do about a server that hangs up."""
 
 

@@ -74,6 +74,13 @@ def _expand(command: str, connection: Any) -> str:
     return "".join([*parts, rest])
 
 
+def _hang_up(connection: Any) -> None:
+    """Ends a connection that came to nothing. Fabric alone lets go of one that stands: the other end would wait for our
+    login until its grace is over, and then punish our address (sshd's PerSourcePenalties)."""
+    connection.close()
+    connection.client.close()
+
+
 class FabricTransport:
     """One SSH connection. Gateways come from the connector, which shares them."""
 
@@ -118,14 +125,14 @@ class FabricTransport:
             connection.gateway = None  # the socket goes through it already
             connection.open()
         except TransportError:
-            connection.close()
+            _hang_up(connection)
             raise
         except paramiko.BadHostKeyException as error:
-            connection.close()
+            _hang_up(connection)
             called = hostkeys.name(connection.host, connection.port)
             raise hostkeys.changed(end.host, called, error, end.known_hosts) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            connection.close()
+            _hang_up(connection)
             raise self._named(connection, error) from error
         self._connection, self._transport = connection, connection.transport
 
