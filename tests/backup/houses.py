@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buckets import client
 from conftest import Lab, Ran, inv  # type: ignore[attr-defined]
 from elsewhere import Repository, repository
 from source import DATABASE
@@ -159,17 +160,7 @@ def whole(lab: Lab, folder: Path, edit: Callable[[Any], None] = lambda _: None) 
 
 def bucket(s3: Mapping[str, str], prefix: str) -> Bucket:
     """A place in the lab's bucket. ``s3``: the lab's word on its server."""
-    import boto3
-
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=s3["url"],
-        region_name=s3["region"],
-        aws_access_key_id=s3["access_key"],
-        aws_secret_access_key=s3["secret_key"],
-        verify=s3["ca"],
-    )
-    return Bucket(client, s3["bucket"], prefix)
+    return Bucket(client(s3), s3["bucket"], prefix)
 
 
 def cleared() -> None:

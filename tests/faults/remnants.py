@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from buckets import client
 from conftest import ROOT, Lab  # type: ignore[attr-defined]
 
 OURS = re.compile(r"opsbook-(runner|timer|quiet)|/launcher ")
@@ -67,23 +68,14 @@ def _abandoned(folder: Path) -> bool:
 
 def _in_store(lab: Lab) -> set[str]:
     """Open uploads, and what lies in the place of a backup without being one: it has no manifest."""
-    import boto3
-
     s3 = lab.status["s3"]
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=s3["url"],
-        region_name=s3["region"],
-        aws_access_key_id=s3["access_key"],
-        aws_secret_access_key=s3["secret_key"],
-        verify=s3["ca"],
-    )
+    store = client(s3)
     where = {"Bucket": s3["bucket"], "Prefix": STORE}
-    pages = client.get_paginator("list_objects_v2").paginate(**where)
+    pages = store.get_paginator("list_objects_v2").paginate(**where)
     keys = {one["Key"] for page in pages for one in page.get("Contents", ())}
     whole = {k.removesuffix("/manifest.json") for k in keys if k.endswith("/manifest.json")}
     places = {"/".join(k.split("/")[:4]) for k in keys if k.count("/") >= 4}
-    uploads = client.list_multipart_uploads(**where).get("Uploads", ())
+    uploads = store.list_multipart_uploads(**where).get("Uploads", ())
     return {f"store: {p} without a manifest" for p in places - whole} | {f"store: open {u['Key']}" for u in uploads}
 
 

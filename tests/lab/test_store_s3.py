@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from buckets import client
 from conftest import Lab, inv
 from store_suite import BIG, SMALL, Make, StoreSuite, fetched, md5, sent, told_of, upload
 
@@ -29,20 +30,6 @@ def bucket(server: dict[str, Any], name: str = "", **more: object) -> BackupStor
     plain = {"bucket": name or server["bucket"], "endpoint": server["url"], "region": server["region"]}
     settings = S3Store.model_validate(plain | {"ca": server["ca"], "prefix": "suite/"} | more)
     return opened(settings, {key: server[key] for key in ("access_key", "secret_key")}, Path("/"))
-
-
-def client(server: dict[str, Any]) -> Any:
-    """A hand on the server that owes nothing to Opsbook's own code."""
-    import boto3
-
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=server["url"],
-        region_name=server["region"],
-        aws_access_key_id=server["access_key"],
-        aws_secret_access_key=server["secret_key"],
-        verify=server["ca"],
-    )
 
 
 @pytest.fixture

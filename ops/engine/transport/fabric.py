@@ -75,8 +75,8 @@ def _expand(command: str, connection: Any) -> str:
 
 
 def _hang_up(connection: Any) -> None:
-    """Ends a connection that came to nothing. Fabric alone lets go of one that stands: the other end would wait for our
-    login until its grace is over, and then punish our address (sshd's PerSourcePenalties)."""
+    """Ends a connection, also one that came to nothing. Fabric alone ends only what stands: the other end would
+    wait for our login until its grace is over, and then punish our address (sshd's PerSourcePenalties)."""
     connection.close()
     connection.client.close()
 
@@ -233,6 +233,5 @@ class FabricTransport:
         """See Transport.close."""
         with self._connecting:
             if self._connection is not None:
-                self._connection.close()
-                self._connection.client.close()
+                _hang_up(self._connection)
             self._connection = self._transport = None
