@@ -298,7 +298,8 @@ def link(f: Facets) -> Step:
 
 
 def _linked(slug: str, current: str, previous: str) -> str:
-    """Text that points both links and the images' tags; ``current`` comes last."""
+    """Text that points both links and the images' tags; ``current`` comes last. It goes by digest: `docker image
+    prune -a` takes the tags of images that run, and all of a release that does not; a switch must not fail of it."""
     tags = (
         f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' --filter reference=\"{slug}/*:$name\" |\n"
         "      xargs -r docker image rm --no-prune >/dev/null"
@@ -310,9 +311,16 @@ def _linked(slug: str, current: str, previous: str) -> str:
         f"    {tags}\n"
         '    rm -f "$APP/$name"; continue\n'
         "  fi\n"
-        "  jq -r '.images | keys[]' \"$APP/releases/$release/release.json\" | while read -r service; do\n"
-        f'    docker tag "{slug}/$service:$release" "{slug}/$service:$name"\n'
-        "  done\n"
+        '  jq -r \'.images | to_entries[] | "\\(.key) \\(.value)"\' "$APP/releases/$release/release.json" |\n'
+        "    while read -r service image; do\n"
+        f'      tag="{slug}/$service:$name"; here=$(docker image ls -q "$image")\n'
+        '      if [ -n "$here" ]; then\n'
+        f'        docker tag "$image" "{slug}/$service:$release"; docker tag "$image" "$tag"\n'
+        "      else\n"
+        '        docker image rm --no-prune "$tag" >/dev/null 2>&1 || true\n'
+        '        echo "the image of the $name release was removed from this host: $image"\n'
+        "      fi\n"
+        "    done\n"
         '  ln -sfn "releases/$release" "$APP/$name"\n'
         "done"
     )
