@@ -19,10 +19,11 @@ def mark(f: Facets, verdict: str) -> Step:
 
 
 def mark_fled(f: Facets) -> Step:
-    """Marks the release that a rollback returned to good, and the one it fled from bad."""
+    """Marks the release that a rollback returned to good, and the one it fled from bad; a host may have served none."""
     bad, good = _marked(f.state, "bad", "good", "CURRENT"), _marked(f.state, "good", "bad", "RELEASE")
     title, why = "Mark the release that was left bad", "no rollback comes back to it by itself"
-    return _record("mark", title, why, f"{bad[0]}\n{good[0]}", f"{bad[1]} && {good[1]}")
+    run, done = f'[ -z "$CURRENT" ] || {{ {bad[0]}; }}', f'{{ test -z "$CURRENT" || {{ {bad[1]}; }}; }}'
+    return _record("mark", title, why, f"{run}\n{good[0]}", f"{done} && {good[1]}")
 
 
 def _marked(state: str, verdict: str, other: str, release: str) -> tuple[str, str]:
