@@ -341,7 +341,8 @@ frame() {
 # Nobody listens any more: a running step is seen to its end (its secrets go with us), nothing else is begun.
 ended() { [ -n "$id" ] || leave; exec >/dev/null; gone=1; }
 
-# A connection may die without a word. Whoever is there renews its lease every minute.
+# A connection may die without a word. Whoever is there renews its lease every minute; whoever's lease somebody else has
+# taken has nothing left to do here.
 # shellcheck disable=SC2016
 setsid sh -c 'while sleep 60; do echo quiet; done' opsbook-quiet >&6 3<&- 5<&- 6>&- 2>/dev/null &
 watch=$!
@@ -357,7 +358,7 @@ while :; do
     tick) tick ;;
     "end $id") finish; [ -z "$gone" ] || leave ;;
     eof) ended ;;
-    quiet) quiet=$((quiet + 1)); [ "$quiet" -lt 15 ] || ended ;;
+    quiet) quiet=$((quiet + 1)); [ "$quiet" -lt 15 ] && ! fenced || ended ;;
     'in '*) quiet=0; [ -n "$gone" ] || frame ${event#in } ;;
   esac
 done

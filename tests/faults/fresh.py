@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from conftest import Lab, Ran, at, wipe  # type: ignore[attr-defined]
 
-# not `docker image prune -a`: that takes the tags of images that run, too
 UNUSED = (
     "docker ps -aq | xargs -r docker inspect -f '{{.Image}}' | sort -u >/tmp/used;"
     " docker image ls -q --no-trunc | sort -u | grep -vxFf /tmp/used | xargs -r docker image rm -f >/dev/null; rm /tmp/used"
 )
+"""Removes the images that no container uses. Not `docker image prune -a`: that takes the tags of images that run, too."""
 
 
 def fresh(lab: Lab, deploy: Callable[..., Ran]) -> Lab:

@@ -17,7 +17,7 @@ import pytest
 from conftest import INV, ROOT, Lab, Ran, ensure, inv, wipe  # type: ignore[attr-defined]
 from elsewhere import Repository, environment, repository
 from fingerprint import differences, fingerprint
-from fresh import fresh
+from fresh import UNUSED, fresh
 from killing import lives
 from remnants import cleanly
 from telling import events, summary
@@ -29,7 +29,7 @@ DEPLOY = ("deploy", "--env", "lab", "--version", "v2", "--yes", "--log", "json")
 @pytest.fixture(autouse=True)
 def whole(lab: Lab, deploy: Callable[..., Ran]) -> Iterator[None]:
     ensure(lab, deploy, "v1")
-    with cleanly(lab):
+    with cleanly(lab, within=90):  # a session whose connection was cut notices within a minute that it is fenced
         yield
         cleared()
         if "Nothing to abort" not in (aborted := inv("abort", "--env", "lab", "--yes", "--take-over")).out:
@@ -128,7 +128,7 @@ def test_the_engine_of_one_host_stops(lab: Lab) -> None:
 @pytest.mark.full
 def test_the_disk_is_full_during_the_pull(lab: Lab) -> None:
     """The registry holds its answers back until there is no room for them."""
-    lab.ssh("app2", "docker image prune -af >/dev/null")
+    lab.ssh("app2", UNUSED)
     before = fingerprint(lab)
 
     def strike() -> None:
@@ -140,7 +140,9 @@ def test_the_disk_is_full_during_the_pull(lab: Lab) -> None:
 
     with struck("step-started", "fetch.pull", strike, host="app2") as done:
         pass
-    told(done, 30, "fetch.pull", ("app2",), "no space left", "status")
+    # on a full disk not even what the engine says of it can be kept
+    found = told(done, 30, "fetch.pull", ("app2",), "no space left|without a word", "status")
+    assert re.search(r" (99|100)% ", found["reason"]["evidence"]), found["reason"]
     cleared()
     assert differences(before, fingerprint(lab)) == []
 
@@ -148,7 +150,7 @@ def test_the_disk_is_full_during_the_pull(lab: Lab) -> None:
 @pytest.mark.full
 def test_the_registry_goes_down_during_a_deploy(lab: Lab) -> None:
     for host in lab.app_hosts:
-        lab.ssh(host, "docker image prune -af >/dev/null")  # it has to fetch anew
+        lab.ssh(host, UNUSED)  # it has to fetch anew
     before = fingerprint(lab)
     with struck("lease-taken", "", lambda: registry(lab, "kill")) as done:
         pass
@@ -242,7 +244,8 @@ def in_time(done: Ran, allowed: int) -> None:
         pytest.param("reboot", 0, (40,), marks=pytest.mark.full),
         # the migration's own way to the database is cut, too: it may fail, and is taken back then
         pytest.param("cut", 8, (0, 30), marks=pytest.mark.full),
-        pytest.param("crash", 0, (40,), marks=pytest.mark.full),
+        # it may be back before the tool has given it up
+        pytest.param("crash", 0, (30, 40), marks=pytest.mark.full),
     ],
 )
 def test_the_migrations_host_is_struck_while_it_migrates(

@@ -122,6 +122,7 @@ def pull(f: Facets) -> Step:
         ),
         reads=(*images, *password(f)),
         timeout=900,
+        look="df -h",  # on a full disk not even the reason can be kept
         otherwise="Is the registry up, does it have the version for this host's architecture, is the disk full (`df -h`)?",
     )
 
