@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ops.inventory.model import Inventory
 from ops.plan.bound import WITHOUT
 from ops.plan.model import Check, Stage, Step
+from ops.targets.compose import release
 from ops.targets.compose.migrations import Moves, declared
 
 TOOLS = ("curl", "docker", "flock", "jq", "sed", "tar")
@@ -99,7 +100,12 @@ def deploy(inventory: Inventory, m: Moves | None) -> tuple[Stage, ...]:
 def rollback(inventory: Inventory) -> tuple[Stage, ...]:
     """The preflight of a rollback: there is a good release to go to, it is whole, and the schema allows it."""
     record = '"$APP/releases/$RELEASE/release.json"'
-    images = f"jq -r '.images[]' {record} | sort -u | xargs docker image inspect >/dev/null"
+    # those that run here: nobody misses the image of a singleton that runs elsewhere
+    images = (
+        f"images=$({release.COMPOSE} {release.EVERYTHING} config --images 2>/dev/null) ||"
+        f" images=$(jq -r '.images[]' {record})\n"
+        '  sort -u <<<"$images" | xargs docker image inspect >/dev/null'
+    )
     floors = (
         'record() { jq -r ".$1 // \\"\\"" "$APP/releases/$2/release.json"; }\n'
         f'if ! [ -s {record} ]; then echo "there is no release here to compare with"; false\n'
@@ -120,10 +126,10 @@ def rollback(inventory: Inventory) -> tuple[Stage, ...]:
                 look(
                     "target",
                     "There is a good release to return to, and its images are here",
-                    f"""{{ test -s {record} || {{ echo "there is no release '$RELEASE' here"; false; }}; }} &&\n  {images}""",
+                    f"""test -s {record} || {{ echo "there is no release '$RELEASE' here"; false; }} && {{\n  {images}\n}}""",
                     "`inv releases` lists what is there; name one with --to. Missing images: pull them by the digests in"
                     " its release.json.",
-                    ("APP", "RELEASE"),
+                    ("APP", "HOST", "RELEASE"),
                 ),
                 look(
                     "schema",
