@@ -11,7 +11,7 @@ from conftest import Lab, inv  # type: ignore[attr-defined]
 from elsewhere import Repository, repository
 from test_restoring import ABORT, RESUME, killed_after
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.full]
 NAMES = ("cache", "documents", "archive")
 TOOL = (
     "umask 077; printf 'uri: mongodb://shop:%s@127.0.0.1:27017/?authSource=admin\\n' \"$(cat /run/secrets/mongodb-password)\" >/tmp/t;"
@@ -73,7 +73,7 @@ def saying(name: str, said: str) -> str:
     return f'{{"_id":1,"said":"{said}"}}' if name == "documents" else said
 
 
-@pytest.fixture(params=[n if n == "documents" else pytest.param(n, marks=pytest.mark.full) for n in NAMES])
+@pytest.fixture(params=NAMES)
 def store(request: pytest.FixtureRequest, on_v2: Lab) -> tuple[Lab, str, str]:
     """A store with a backup that says `kept`; by now it says `later`, and holds something more."""
     name = str(request.param)
@@ -129,7 +129,6 @@ def broken(tmp_path: Path) -> Callable[[str], Repository]:
     return make
 
 
-@pytest.mark.full
 def test_what_fails_after_the_swap_is_taken_back(
     store: tuple[Lab, str, str], broken: Callable[[str], Repository]
 ) -> None:
@@ -141,7 +140,6 @@ def test_what_fails_after_the_swap_is_taken_back(
     assert inv("smoke-test", "--env", "lab").code == 0
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("then", [RESUME, ABORT], ids=["resume", "abort"])
 def test_whoever_takes_a_killed_restore_over_ends_it(store: tuple[Lab, str, str], then: tuple[str, ...]) -> None:
     lab, name, backup = store
@@ -153,7 +151,6 @@ def test_whoever_takes_a_killed_restore_over_ends_it(store: tuple[Lab, str, str]
     assert clean(lab)
 
 
-@pytest.mark.full
 def test_a_lost_database_comes_back_and_one_that_is_there_is_not_overlooked(on_v2: Lab) -> None:
     lab = on_v2
     done = inv("backup", "--env", "lab", "--only", "main", "--yes")

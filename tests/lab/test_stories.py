@@ -194,6 +194,7 @@ def test_a_saved_plan_is_executed_only_while_it_is_true(
     assert {on_v1.live(h)[:3] for h in on_v1.app_hosts} == {"v2-"}
 
 
+@pytest.mark.full  # the backups' tests go across it and back by default
 def test_an_incompatible_version_asks_for_a_downtime_and_closes_the_way_back(
     on_v2: Lab, deploy: Callable[..., Ran]
 ) -> None:
