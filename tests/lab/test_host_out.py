@@ -44,8 +44,8 @@ def drained(host: str) -> bool:
 
 
 def standing(host: str) -> str:
-    """The host's state in the balancer's statistics: UP, DOWN, DRAIN."""
-    return next(line for line in balancer("show stat") if line.startswith(f"apps,{host},")).split(",")[17]
+    """The host's state in the balancer's statistics: UP (also when one check has just failed), DOWN, DRAIN."""
+    return next(line for line in balancer("show stat") if line.startswith(f"apps,{host},")).split(",")[17].split()[0]
 
 
 def versions(lab: Lab, count: int = 20) -> set[str]:
