@@ -40,11 +40,15 @@ class Bucket:
 
     def parts(self) -> list[int]:
         """Numbers of the parts that the only open upload has."""
-        found = self.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix).get("Uploads", ())
-        named = [{"Key": one["Key"], "UploadId": one["UploadId"]} for one in found]
+        opened = self.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix).get("Uploads", ())
+        named = [{"Key": one["Key"], "UploadId": one["UploadId"]} for one in opened]
         if len(named) != 1:
             return []
-        return [part["PartNumber"] for part in self.client.list_parts(Bucket=self.name, **named[0]).get("Parts", ())]
+        try:
+            found = self.client.list_parts(Bucket=self.name, **named[0])
+        except (self.client.exceptions.NoSuchKey, self.client.exceptions.NoSuchUpload):  # it has ended since
+            return []
+        return [part["PartNumber"] for part in found.get("Parts", ())]
 
     def read(self, key: str) -> bytes:
         """An object's bytes."""

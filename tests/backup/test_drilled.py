@@ -93,7 +93,8 @@ def came_back(lab: Lab, seen: list[tuple[int, float]], scenario: str, before: se
     rpo, rto = record["rpo"], record["rto"]
     assert isinstance(rpo, dict)
     assert isinstance(rto, dict)
-    assert abs(rpo["seconds"] - truth(seen)) <= 1.0, (record, seen)
+    # a row is written every second, and the watcher may have missed the very last one
+    assert abs(rpo["seconds"] - truth(seen)) <= 1.5, (record, seen)
     assert rto["target"] == 900
     assert 0 < rto["seconds"] < 900
 
